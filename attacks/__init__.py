@@ -1,0 +1,1 @@
+"""Attacks: threats, norms, objectives, optimisers, presets. Reads no files, ranks nothing, prints nothing."""

@@ -1,0 +1,1 @@
+"""The harness: records, grids, data sets, evaluation, planner, runner, store and the table of commands."""

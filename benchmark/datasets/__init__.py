@@ -1,0 +1,1 @@
+"""Retrieval sets: layouts on disk, protocols, manifests and decoded images."""

@@ -1,0 +1,1 @@
+"""Ranking: exact, chunked, aware of ties."""

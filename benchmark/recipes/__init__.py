@@ -1,0 +1,1 @@
+"""Grids that an installed package brings along; `robustreid run NAME` takes one."""

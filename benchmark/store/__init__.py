@@ -1,0 +1,1 @@
+"""A run directory: schema, atomic files, lock, cells."""

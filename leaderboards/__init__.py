@@ -1,0 +1,1 @@
+"""Standings, submissions and verdicts, computed from rows alone."""

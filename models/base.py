@@ -1,0 +1,74 @@
+"""The contract of a model: what it is given, what it gives back, and what decides its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Metric = Literal["cosine", "euclidean"]
+METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A model as the harness sees it; resizing and normalising live inside."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (B, D) of images (B, 3, H, W), float in [0, 1], RGB; differentiable in the images."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalise:
+    """Per-channel (x - mean) / std, on RGB in [0, 1]."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"expected three means and three positive stds, got {self.mean} and {self.std}")
+
+
+NORMALISATIONS: Mapping[str, Normalise] = {
+    "none": Normalise(),
+    "imagenet": Normalise(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Everything about a model that can change its features. Label and path identify nothing: the digest does."""
+
+    #: What the user calls it; unique in a grid.
+    label: str
+    #: A registered architecture, or `onnx` for a program, or `plugin` for code.
+    architecture: str
+    #: The weights file (safetensors, or the ONNX program); None where the plugin brings its own.
+    weights: Path | None = None
+    #: sha256 of the weights file, hexadecimal; empty while it has not been read.
+    sha256: str = ""
+    #: `package:callable`, only with architecture `plugin`.
+    plugin: str | None = None
+    #: (height, width) the network is fed; None: whatever size the images have.
+    input_size: tuple[int, int] | None = None
+    #: Done inside the graph, after the resize.
+    normalise: Normalise = NORMALISATIONS["none"]
+    #: How features are compared.
+    metric: Metric = "cosine"
+
+    def identity(self) -> dict[str, Any]:
+        """What goes into a cell's id: no label, no path."""
+        return {
+            "architecture": self.architecture,
+            "sha256": self.sha256,
+            "plugin": self.plugin,
+            "input_size": list(self.input_size) if self.input_size else None,
+            "normalise": [list(self.normalise.mean), list(self.normalise.std)],
+            "metric": self.metric,
+        }
