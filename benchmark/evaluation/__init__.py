@@ -1,1 +1,42 @@
 """Ranking: exact, chunked, aware of ties."""
+
+from __future__ import annotations
+
+from .protocol import PROTOCOLS, Labels, Protocol
+from .ranking import Ranking, rank
+from .scores import (
+    CUTOFFS,
+    METRIC_TABLE,
+    METRICS,
+    Bounded,
+    MetricInfo,
+    QueryScores,
+    QueryValues,
+    RankingScores,
+    chance,
+    score,
+)
+from .similarity import GRID, METRIC_VERSION, NonFiniteFeatureError
+from .ties import TieGroups
+
+__all__ = [
+    "CUTOFFS",
+    "GRID",
+    "METRICS",
+    "METRIC_TABLE",
+    "METRIC_VERSION",
+    "PROTOCOLS",
+    "Bounded",
+    "Labels",
+    "MetricInfo",
+    "NonFiniteFeatureError",
+    "Protocol",
+    "QueryScores",
+    "QueryValues",
+    "Ranking",
+    "RankingScores",
+    "TieGroups",
+    "chance",
+    "rank",
+    "score",
+]

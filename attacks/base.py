@@ -1,0 +1,88 @@
+"""An attack: an objective, an optimiser and the references it needs, behind a call that trusts none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .counts import from_counts, to_counts
+from .draw import Draw
+from .loss import Loss, Passes
+from .norms import NORM
+from .optimisers import Optimiser
+from .threat import Threat
+
+#: By how much (in [0, 1] pixel units, measured in float64) a perturbation may pass its radius: float32's last bits.
+TOLERANCE = 1e-6
+
+#: Raised where the final projection had to move an image: the optimiser did not keep its budget.
+FLAG_PROJECTED = "projected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What one attack made of one batch under one threat."""
+
+    #: (B, 3, H, W) in [0, 1], inside the ball.
+    images: Tensor
+    #: (B,) float64, the size of each perturbation in the threat's norm, in [0, 1] pixel units.
+    norm: Tensor
+    #: Image passes of this threat, by itself and after sharing.
+    passes: Passes
+    #: How far to believe it.
+    flags: frozenset[str]
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes of images that this threat needs by itself."""
+        return self.passes.forwards
+
+    @property
+    def backwards(self) -> int:
+        """Backward passes of images that this threat needs by itself."""
+        return self.passes.backwards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """An optimiser with a final outside: whatever `run` hands back is checked, projected and measured here."""
+
+    optimiser: Optimiser
+
+    def __call__(self, loss: Loss, images: Tensor, threats: Sequence[Threat], draw: Draw) -> list[Attempt]:
+        """One attempt a threat on images (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ValueError: the optimiser handed back another shape or something that is not finite.
+        """
+        return [self._attempt(loss, images, threat, draw) for threat in threats]
+
+    def _attempt(self, loss: Loss, images: Tensor, threat: Threat, draw: Draw) -> Attempt:
+        before = loss.passes
+        (found,) = self.optimiser.run(loss, images, [threat], draw)
+        spent = loss.passes - before
+        found = found.detach()
+        if found.shape != images.shape or not bool(torch.isfinite(found).all()):
+            raise ValueError(f"the attack handed back images of shape {tuple(found.shape)}, or not finite ones")
+        inside, moved = confine(found, images, threat)
+        norm = NORM[threat.norm].measure(inside.double() - images.double())
+        return Attempt(
+            images=inside, norm=norm, passes=spent, flags=frozenset({FLAG_PROJECTED}) if moved else frozenset()
+        )
+
+
+def confine(found: Tensor, clean: Tensor, threat: Threat) -> tuple[Tensor, bool]:
+    """`found` inside the ball around `clean` and inside [0, 1], and whether anything had to move.
+
+    What lies inside within `TOLERANCE` is handed back bit for bit.
+    """
+    size = NORM[threat.norm].measure(found.double() - clean.double())
+    outside = bool((size > float(threat.epsilon) + TOLERANCE).any())
+    beyond = bool(((found < 0) | (found > 1)).any())
+    if not outside and not beyond:
+        return found, False
+    counts = NORM[threat.norm].project(to_counts(found.double()), to_counts(clean.double()), threat.radius)
+    return from_counts(counts).to(found.dtype), True

@@ -1,0 +1,143 @@
+"""Model, objective and references bound into one function of the images, which never computes a thing twice.
+
+Sharing between epsilons and attacks needs no bookkeeping in the optimisers: where two of them ask for the gradient at
+the same images of the same batch, the second gets the first one's. Equal input, equal output: exact by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..models.base import Embedder
+from .objectives import Objective
+from .references import References
+
+
+class NonFiniteGradientError(ArithmeticError):
+    """A gradient with a NaN or an infinity: no step can be taken from it."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Image passes: those an attack needs by itself (comparable between papers), and those spent after sharing.
+
+    A gradient is a forward and a backward.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    forwards_spent: int = 0
+    backwards_spent: int = 0
+
+    def __sub__(self, other: Passes) -> Passes:
+        return Passes(
+            self.forwards - other.forwards,
+            self.backwards - other.backwards,
+            self.forwards_spent - other.forwards_spent,
+            self.backwards_spent - other.backwards_spent,
+        )
+
+    def __add__(self, other: Passes) -> Passes:
+        return Passes(
+            self.forwards + other.forwards,
+            self.backwards + other.backwards,
+            self.forwards_spent + other.forwards_spent,
+            self.backwards_spent + other.backwards_spent,
+        )
+
+
+@dataclass
+class _Memo:
+    """Values by images, compared bit for bit behind a cheap key."""
+
+    entries: dict[tuple[float, float], list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+
+    @staticmethod
+    def _key(images: Tensor) -> tuple[float, float]:
+        total = images.double()
+        return total.sum().item(), total.square().sum().item()
+
+    def get(self, images: Tensor) -> Tensor | None:
+        for known, value in self.entries.get(self._key(images), ()):
+            if torch.equal(known, images):
+                return value
+        return None
+
+    def put(self, images: Tensor, value: Tensor) -> None:
+        self.entries.setdefault(self._key(images), []).append((images, value))
+
+
+class FeatureMemo:
+    """Features of one batch by its images; shared by every loss of the batch and by the scoring."""
+
+    def __init__(self, embedder: Embedder, n_real: int) -> None:
+        """Bind the model; `n_real` images of the batch count, the rest is padding."""
+        self.embedder = embedder
+        self.n_real = n_real
+        #: What was asked for and spent so far on this batch.
+        self.passes = Passes()
+        self._memo = _Memo()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, D) without gradient; the images of an earlier call, or of a gradient, cost nothing."""
+        found = self._memo.get(images)
+        self.passes += Passes(forwards=self.n_real, forwards_spent=self.n_real if found is None else 0)
+        if found is None:
+            with torch.no_grad():
+                found = self.embedder(images)
+            self._memo.put(images, found)
+        return found
+
+    def remember(self, images: Tensor, features: Tensor) -> None:
+        """Keep features that a gradient pass computed."""
+        if self._memo.get(images) is None:
+            self._memo.put(images, features)
+
+
+class Loss:
+    """`loss(images) -> (B,)`, maximised; differentiable, and with gradients that are shared."""
+
+    def __init__(self, memo: FeatureMemo, objective: Objective, references: References) -> None:
+        """Bind an objective and the references of a batch to a model."""
+        self._features = memo
+        self._objective = objective
+        self._references = references
+        self._gradients = _Memo()
+
+    @property
+    def passes(self) -> Passes:
+        """What was asked for and spent so far on this batch."""
+        return self._features.passes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Values (B,), larger being better for the adversary; differentiable where `images` require a gradient."""
+        if not images.requires_grad:
+            return self._objective(self._features.features(images), self._references)
+        n_real = self._features.n_real
+        self._features.passes += Passes(forwards=n_real, forwards_spent=n_real)
+        return self._objective(self._features.embedder(images), self._references)
+
+    def gradient(self, images: Tensor) -> Tensor:
+        """d loss / d images, (B, C, H, W); the images of an earlier call cost nothing.
+
+        Raises:
+            NonFiniteGradientError: a NaN or an infinity.
+        """
+        found = self._gradients.get(images)
+        n_real = self._features.n_real
+        spent = n_real if found is None else 0
+        self._features.passes += Passes(n_real, n_real, spent, spent)
+        if found is None:
+            leaf = images.detach().clone().requires_grad_()
+            with torch.enable_grad():
+                features = self._features.embedder(leaf)
+                total = self._objective(features, self._references).sum()
+            (found,) = torch.autograd.grad(total, leaf)
+            if not bool(torch.isfinite(found).all()):
+                raise NonFiniteGradientError("the gradient of the objective is not finite")
+            self._gradients.put(images, found)
+            self._features.remember(images, features.detach())
+        return found

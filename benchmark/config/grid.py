@@ -1,0 +1,207 @@
+"""A grid as it was asked for: names resolved, numbers exact, nothing of it run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ... import UserError
+from ...attacks.catalogue import AttackSpec, resolve_attack
+from ...attacks.threat import Goal, NormName, Side, Threat, parse_epsilon
+from ...models.base import ModelSpec, Normalise
+from ...models.registry import unknown
+from ..datasets.opening import DatasetRequest
+from .reading import Document, Place, parse_document, read_document
+from .schema import DatasetEntry, GridFile, ModelEntry, NormaliseEntry, check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """Cells to leave out: those that equal every field that is not None."""
+
+    model: str | None
+    dataset: str | None
+    attack: str | None
+    epsilon: Threat | None
+    side: Side | None
+    goal: Goal | None
+    seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A checked grid file."""
+
+    name: str
+    #: The file as it was written.
+    text: str
+    models: tuple[ModelSpec, ...]
+    datasets: tuple[DatasetRequest, ...]
+    attacks: tuple[AttackSpec, ...]
+    threats: tuple[Threat, ...]
+    sides: tuple[Side, ...]
+    goals: tuple[Goal, ...]
+    seeds: tuple[int, ...]
+    perturb_at: Literal["auto", "native", "input"]
+    exclusions: tuple[Exclusion, ...]
+
+
+def load_grid(path: str | Path) -> Grid:
+    """The grid behind a path, or behind the name of a grid that the package ships.
+
+    Raises:
+        UserError: anything wrong in it, a line a problem, with the line and path of the key.
+    """
+    given = Path(path)
+    if given.suffix not in {".yml", ".yaml"} and not given.exists():
+        return resolve(_shipped(str(path)))
+    return resolve(read_document(given))
+
+
+def _shipped(name: str) -> Document:
+    from importlib.resources import files
+
+    recipes = files("robustreid.benchmark.recipes")
+    names = sorted(item.name.removesuffix(".yml") for item in recipes.iterdir() if item.name.endswith(".yml"))
+    if name not in names:
+        raise UserError(f"{unknown('grid', name, names)} Or give the path of a .yml file.")
+    text = (recipes / f"{name}.yml").read_text(encoding="utf-8")
+    return parse_document(text, name=f"{name}.yml", folder=Path.cwd())
+
+
+def resolve(document: Document) -> Grid:
+    """A document as a grid. UserError with every problem at once."""
+    return _Resolver(document, check(document)).grid()
+
+
+class _Resolver:
+    """Resolves entry by entry and keeps the problems, so that a user sees all of them."""
+
+    def __init__(self, document: Document, file: GridFile) -> None:
+        self.document = document
+        self.file = file
+        self.problems: list[UserError] = []
+
+    def grid(self) -> Grid:
+        file = self.file
+        norm: NormName = file.norm
+        models = self._each("models", file.models, self._model)
+        datasets = self._each("datasets", file.datasets, self._dataset)
+        attacks = self._each("attacks", file.attacks, lambda entry: resolve_attack(entry.name, entry.model_extra))
+        threats = self._each("epsilons", file.epsilons, lambda value: _threat(value, norm))
+        for section, entries in (("models", file.models), ("datasets", file.datasets)):
+            self._unique(section, [entry.name for entry in entries])
+        self._same_models(models)
+        names = {"model": file.models, "dataset": file.datasets, "attack": file.attacks}
+        known = {key: [entry.name for entry in entries] for key, entries in names.items()}
+        exclusions = self._each("exclude", file.exclude, lambda entry: _exclusion(entry, known, norm))
+        self._finish()
+        return Grid(
+            name=file.name,
+            text=self.document.text,
+            models=tuple(models),
+            datasets=tuple(datasets),
+            attacks=tuple(attacks),
+            threats=tuple(dict.fromkeys(threats)),
+            sides=tuple(dict.fromkeys(file.side)),
+            goals=tuple(dict.fromkeys(file.goal)),
+            seeds=tuple(dict.fromkeys(file.seeds)),
+            perturb_at=file.perturb_at,
+            exclusions=tuple(exclusions),
+        )
+
+    def _each(self, section: str, entries: list[Any], make: Callable[[Any], Any]) -> list[Any]:
+        made = []
+        for index, entry in enumerate(entries):
+            try:
+                made.append(make(entry))
+            except UserError as error:
+                self._note((section, index), error)
+        return made
+
+    def _note(self, place: Place, error: UserError) -> None:
+        self.problems.append(type(error)(f"{self.document.where(place)}: {error}"))
+
+    def _finish(self) -> None:
+        if self.problems:
+            kind = min((type(problem) for problem in self.problems), key=lambda kind: kind.exit_code)
+            raise kind("\n".join(str(problem) for problem in self.problems))
+
+    def _path(self, value: str | None) -> Path | None:
+        return None if value is None else self.document.folder / Path(value).expanduser()
+
+    def _dataset(self, entry: DatasetEntry) -> DatasetRequest:
+        from ..datasets.catalogue import FORMATS
+
+        layout = entry.format or entry.name
+        if layout not in FORMATS:
+            if entry.format is None:
+                raise UserError(
+                    f"{unknown('data set', entry.name, FORMATS.names())} Or say which `format` its `root` has."
+                )
+            raise unknown("data set format", layout, FORMATS.names())
+        if entry.root is None:
+            raise UserError(f"Data set {entry.name!r} needs a `root`: the folder that holds its images.")
+        return DatasetRequest(label=entry.name, format=layout, root=self._path(entry.root))
+
+    def _model(self, entry: ModelEntry) -> ModelSpec:
+        from ...models.load import resolve as resolve_model
+        from ...models.zoo import find
+
+        normalise: Any = entry.normalise
+        if isinstance(normalise, NormaliseEntry):
+            normalise = Normalise(mean=normalise.mean, std=normalise.std)
+        if entry.weights is None and entry.plugin is None and entry.architecture is None:
+            known, weights = find(entry.name)
+            return resolve_model(
+                label=entry.name,
+                architecture=known.architecture,
+                weights=weights,
+                normalise=normalise or known.normalise,
+                metric=entry.metric or known.metric,
+            )
+        return resolve_model(
+            label=entry.name,
+            architecture=entry.architecture,
+            weights=self._path(entry.weights),
+            plugin=entry.plugin,
+            normalise=normalise,
+            metric=entry.metric or "cosine",
+            input_size=entry.input_size,
+        )
+
+    def _unique(self, section: str, names: list[str]) -> None:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self._note((section, index), UserError(f"the name {name!r} is taken above; give one of them another."))
+
+    def _same_models(self, models: list[ModelSpec]) -> None:
+        for index, model in enumerate(models):
+            for other in models[:index]:
+                if model.identity() == other.identity() and model.label != other.label:
+                    twin = UserError(
+                        f"{model.label!r} has the weights and settings of {other.label!r}; remove one of the two."
+                    )
+                    self._note(("models",), twin)
+
+
+def _threat(value: str | float, norm: NormName) -> Threat:
+    return Threat(norm=norm, epsilon=parse_epsilon(value, norm))
+
+
+def _exclusion(entry: Any, known: Mapping[str, list[str]], norm: NormName) -> Exclusion:
+    for key, names in known.items():
+        value = getattr(entry, key)
+        if value is not None and value not in names:
+            raise unknown(key, value, names)
+    return Exclusion(
+        model=entry.model,
+        dataset=entry.dataset,
+        attack=entry.attack,
+        epsilon=None if entry.epsilon is None else _threat(entry.epsilon, norm),
+        side=entry.side,
+        goal=entry.goal,
+        seed=entry.seed,
+    )

@@ -1,0 +1,206 @@
+"""From a grid to cells in groups, and what they cost with and without sharing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from .. import UserError
+from ..attacks.references import select
+from .config.grid import Exclusion, Grid
+from .datasets.opening import DatasetRequest, OpenSet
+from .datasets.retrieval import RetrievalSet, SideName
+from .evaluation import PROTOCOLS
+from .records import Cell, DatasetRef, PerturbAt
+
+#: Up to this many image sizes, images are perturbed at their own size; beyond, at the model's.
+MAX_NATIVE_SHAPES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Image passes: gradients (a forward and a backward each) and forwards without one."""
+
+    gradients: int = 0
+    forwards: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(gradients=self.gradients + other.gradients, forwards=self.forwards + other.forwards)
+
+    @property
+    def work(self) -> int:
+        """In units of a forward: a gradient costs about three."""
+        return 3 * self.gradients + self.forwards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Cells of one (model, data set, side, goal, seed): they share images, clean features, references, gradients."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def title(self) -> str:
+        """How progress calls it."""
+        cell = self.cells[0]
+        goal = "" if cell.goal == "untargeted" else f", {cell.goal}"
+        return f"{cell.model.label} on {cell.dataset.label}, {cell.side}{goal}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Every cell of a grid, in grid order."""
+
+    cells: tuple[Cell, ...]
+    sets: Mapping[str, OpenSet]
+    #: Data sets of the grid that are not there.
+    absent: tuple[DatasetRequest, ...]
+
+    def groups(self, wanted: Collection[str] | None = None) -> tuple[Group, ...]:
+        """Cells (those with an id among `wanted`) that share work, in grid order."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            if wanted is None or cell.cell_id in wanted:
+                found.setdefault(cell.group_key, []).append(cell)
+        return tuple(Group(cells=tuple(cells)) for cells in found.values())
+
+    def cost(self, group: Group, *, shared: bool) -> Cost | None:
+        """What the attacks of a group cost; None where its data set is not there."""
+        opened = self.sets.get(group.cells[0].dataset.label)
+        return None if opened is None else attack_cost(group.cells, opened.data, shared=shared)
+
+    def clean_cost(self, group: Group) -> Cost:
+        """What the clean features of a group cost."""
+        opened = self.sets.get(group.cells[0].dataset.label)
+        return Cost(forwards=len(opened.data.paths)) if opened else Cost()
+
+
+def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> Cost:
+    """Passes of the attacks of cells of one group. Shared, equal images need one pass; alone, every cell pays its own
+    (and its own clean features).
+    """
+    if not shared:
+        alone = [attack_cost([cell], data, shared=True) + Cost(forwards=len(data.paths)) for cell in cells]
+        return sum(alone, Cost())
+    total = Cost()
+    gallery_first = cells[0].side == "both"
+    sides: tuple[SideName, ...] = ("gallery", "query") if gallery_first else (cells[0].side,)  # type: ignore[assignment]
+    for side in sides:
+        # On the second side of `both` every cell has references of its own, so nothing is shared between cells.
+        parts = [[cell] for cell in cells] if gallery_first and side == "query" else [list(cells)]
+        for part in parts:
+            for key in dict.fromkeys(reference_key(cell) for cell in part):
+                same = [cell for cell in part if reference_key(cell) == key]
+                n_images = n_attacked(same[0], data, side)
+                total += _distinct(same, n_images)
+    return total
+
+
+def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
+    gradients: set[object] = set()
+    forwards: set[object] = set()
+    for cell in cells:
+        trace = cell.attack.optimiser.trace(cell.threat)
+        seed = cell.seed if cell.attack.optimiser.is_random else 0
+        objective = cell.attack.objective if trace.gradients else ""
+        gradients.update((objective, seed, point) for point in trace.gradients)
+        forwards.update((seed, point) for point in (*trace.values, trace.final))
+        if not cell.attack.optimiser.is_whole(cell.threat):
+            forwards.add((seed, trace.final, "8-bit"))
+    at_gradients = {(seed, point) for _, seed, point in gradients}  # type: ignore[misc]
+    return Cost(gradients=len(gradients) * n_images, forwards=len(forwards - at_gradients) * n_images)
+
+
+def reference_key(cell: Cell) -> tuple[str, int]:
+    """Cells of a group with the same key have the same references, and so attack the same images."""
+    seeded = cell.attack.references == "single" or cell.goal == "targeted"
+    return cell.attack.references, cell.seed if seeded else 0
+
+
+def n_attacked(cell: Cell, data: RetrievalSet, side: SideName) -> int:
+    """How many images of a side the cell's adversary changes."""
+    other = data.gallery if side == "query" else data.query
+    chosen = select(
+        cell.attack.references,
+        attacked=data.side(side).people,
+        reference=other.people,
+        goal=cell.goal,
+        seed=cell.seed,
+    )
+    return len(chosen.attacked)
+
+
+def make_plan(grid: Grid, sets: Mapping[str, OpenSet], absent: Sequence[DatasetRequest] = ()) -> Plan:
+    """Every cell of the grid once, in grid order.
+
+    Raises:
+        UserError: a combination that has no meaning, or an exclusion that matches nothing.
+    """
+    _refuse_twins(sets)
+    used: set[int] = set()
+    cells: dict[str, Cell] = {}
+    for cell in _cells(grid, sets):
+        matching = [index for index, exclusion in enumerate(grid.exclusions) if _matches(exclusion, cell)]
+        used.update(matching)
+        if matching:
+            continue
+        cell.attack.refuse(cell.threat, cell.side, cell.goal)
+        cells.setdefault(cell.cell_id, cell)
+    for index, exclusion in enumerate(grid.exclusions):
+        if index not in used:
+            raise UserError(f"exclude[{index}] matches no cell of the grid ({exclusion}); correct or remove it.")
+    return Plan(cells=tuple(cells.values()), sets=sets, absent=tuple(absent))
+
+
+def _refuse_twins(sets: Mapping[str, OpenSet]) -> None:
+    for (label, one), (other_label, other) in itertools.combinations(sets.items(), 2):
+        if one.ref.sha256 == other.ref.sha256 and one.ref.protocol == other.ref.protocol:
+            raise UserError(f"Data sets {label!r} and {other_label!r} hold the same images; remove one of the two.")
+
+
+def _cells(grid: Grid, sets: Mapping[str, OpenSet]) -> Iterator[Cell]:
+    for dataset, model, side, goal in itertools.product(grid.datasets, grid.models, grid.sides, grid.goals):
+        opened = sets.get(dataset.label)
+        # A set that is not there has no content yet; its label keeps its cells apart from another absent set's.
+        missing = DatasetRef(label=dataset.label, sha256=f"absent {dataset.label}", protocol=PROTOCOLS["market"])
+        ref = opened.ref if opened else missing
+        perturb_at = _perturb_at(grid, model.input_size, opened)
+        if perturb_at == "input" and model.input_size is None:
+            raise UserError(
+                f"Model {model.label!r} has no input size of its own, so perturb_at `input` means nothing for it; "
+                f"give it an `input_size`, or use perturb_at: native."
+            )
+        for attack, threat in itertools.product(grid.attacks, grid.threats):
+            seeds = grid.seeds if attack.depends_on_seed(goal) else (0,)
+            for seed in seeds:
+                yield Cell(
+                    model=model,
+                    dataset=ref,
+                    attack=attack,
+                    threat=threat,
+                    side=side,
+                    goal=goal,
+                    seed=seed,
+                    perturb_at=perturb_at,
+                )
+
+
+def _perturb_at(grid: Grid, input_size: tuple[int, int] | None, opened: OpenSet | None) -> PerturbAt:
+    if grid.perturb_at != "auto":
+        return grid.perturb_at
+    many = opened is not None and len(opened.manifest.shapes) > MAX_NATIVE_SHAPES
+    return "input" if many and input_size is not None else "native"
+
+
+def _matches(exclusion: Exclusion, cell: Cell) -> bool:
+    pairs = (
+        (exclusion.model, cell.model.label),
+        (exclusion.dataset, cell.dataset.label),
+        (exclusion.attack, cell.attack.name),
+        (exclusion.epsilon, cell.threat),
+        (exclusion.side, cell.side),
+        (exclusion.goal, cell.goal),
+        (exclusion.seed, cell.seed),
+    )
+    return all(wanted is None or wanted == found for wanted, found in pairs)

@@ -1,0 +1,158 @@
+"""The values that cross the harness's borders: a cell of the grid and a row of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from ..attacks.catalogue import AttackSpec
+from ..attacks.threat import Goal, Side, Threat
+from ..models.base import ModelSpec
+from ..attacks.loss import Passes
+from .evaluation import METRIC_VERSION, Protocol, RankingScores
+
+#: Raised by hand when the numbers of a cell can change.
+ENGINE_VERSION = 1
+
+Status = Literal["done", "failed", "skipped"]
+PerturbAt = Literal["native", "input"]
+
+
+def digest(value: Any) -> str:
+    """32 hexadecimal digits of canonical JSON: keys sorted, no spaces, no NaN.
+
+    >>> digest({"b": 1, "a": [2]}) == digest({"a": [2], "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRef:
+    """A retrieval set as a cell knows it."""
+
+    #: What the user calls it.
+    label: str
+    #: Digest of its manifest: sorted relative paths and sha256 of every query and gallery image.
+    sha256: str
+    protocol: Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One (model, data set, attack, epsilon, side, goal, seed), and all that decides its result."""
+
+    model: ModelSpec
+    dataset: DatasetRef
+    attack: AttackSpec
+    threat: Threat
+    side: Side
+    goal: Goal
+    seed: int
+    perturb_at: PerturbAt
+    precision: str = "exact"
+
+    @cached_property
+    def cell_id(self) -> str:
+        """Hash of everything that decides the result and nothing else: never a path, a label or a batch size."""
+        return digest(
+            {
+                "engine": ENGINE_VERSION,
+                "metric": METRIC_VERSION,
+                "model": self.model.identity(),
+                "dataset": self.dataset.sha256,
+                "protocol": [self.dataset.protocol.name, self.dataset.protocol.version],
+                "attack": [self.attack.name, self.attack.version, self.attack.parameters()],
+                "references": self.attack.references,
+                "norm": self.threat.norm,
+                "epsilon": f"{self.threat.epsilon.numerator}/{self.threat.epsilon.denominator}",
+                "side": self.side,
+                "goal": self.goal,
+                "seed": self.seed,
+                "perturb_at": self.perturb_at,
+                "precision": self.precision,
+            }
+        )
+
+    @cached_property
+    def label(self) -> str:
+        """How people tell cells apart, and what `-k` looks into."""
+        goal = "" if self.goal == "untargeted" else f" {self.goal}"
+        seed = f" seed={self.seed}" if self.attack.depends_on_seed(self.goal) else ""
+        return (
+            f"{self.model.label} {self.dataset.label} {self.attack.name} "
+            f"{self.threat.norm} {self.threat.label} {self.side}{goal}{seed}"
+        )
+
+    @property
+    def group_key(self) -> str:
+        """Cells with the same key share decoded images, clean features, references and gradients."""
+        return digest(
+            {
+                "engine": ENGINE_VERSION,
+                "model": self.model.identity(),
+                "dataset": self.dataset.sha256,
+                "protocol": [self.dataset.protocol.name, self.dataset.protocol.version],
+                "side": self.side,
+                "goal": self.goal,
+                "seed": self.seed if self.goal == "targeted" else 0,
+                "perturb_at": self.perturb_at,
+                "precision": self.precision,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a cell that ran came to."""
+
+    #: Scores of the clean images, of the 8-bit attacked ones, and of the unrounded ones; for a targeted goal those
+    #: of the relabelled problem, in which every attacked image carries its target's identity.
+    clean: RankingScores
+    attacked: RankingScores
+    attacked_float: RankingScores
+    n_attacked: int
+    passes: Passes
+    seconds: float
+    peak_memory_bytes: int
+    batch_size: int
+    #: Largest change of any pixel, in [0, 1] pixel units, before rounding to 8 bit.
+    linf_max: float
+    #: Mean Euclidean length of the change over the attacked images, in [0, 1] pixel units.
+    l2_mean: float
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What the numbers were made with; provenance, never part of a cell's id."""
+
+    tool_version: str
+    #: Of this package's own checkout; None for an installed wheel.
+    git_commit: str | None
+    git_dirty: bool | None
+    python: str
+    torch: str
+    device: str
+    threads: int
+    deterministic: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One cell and what became of it, whatever that was."""
+
+    cell: Cell
+    status: Status
+    environment: Environment
+    #: Why, in one sentence; empty where it is done.
+    reason: str = ""
+    outcome: Outcome | None = None
+
+    def __post_init__(self) -> None:
+        if (self.status == "done") != (self.outcome is not None) or (self.status == "done") == bool(self.reason):
+            raise ValueError(f"expected an outcome or a reason to go with status {self.status!r}")

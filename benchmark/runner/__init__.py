@@ -1,0 +1,1 @@
+"""Running a plan: batches, clean features, attacks, scores, rows."""

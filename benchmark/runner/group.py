@@ -1,0 +1,198 @@
+"""One group of cells from clean features to rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ... import StorageError
+from ...attacks.loss import Passes
+from ...attacks.references import select
+from ..datasets.retrieval import SideName
+from ..planner import Group, reference_key
+from ..records import Cell, Environment, Outcome, Row
+from ..runtime import peak_memory_bytes
+from ..store.schema import query_table
+from .attacking import Arena, Bank, attack_side, describe, named_batches
+from .features import CleanFeatures
+from .scoring import Scorer, problem_of
+
+#: Raised where attacking both sides leaves a better score than attacking the gallery alone.
+FLAG_BOTH_WEAKER = "both-weaker-than-gallery"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRun:
+    """A group, what its cells share, and what was known before."""
+
+    group: Group
+    arena: Arena
+    clean: CleanFeatures
+    scorer: Scorer
+    environment: Environment
+    device: torch.device
+    #: Passes of clean images that this run really made; charged to the first cell.
+    clean_spent: int
+    #: Told each row as it is written.
+    landed: Callable[[Row], None]
+
+    def execute(self) -> None:
+        """Attack, score and write every cell; a cell that fails leaves its row and the others go on."""
+        cells = self._with_something_to_attack()
+        if not cells:
+            return
+        if self.group.cells[0].side != "both":
+            side: SideName = cells[0].side  # type: ignore[assignment]
+            attack_side(self.arena, cells, side, lambda cell: self._bank(cell, side, None), share=1.0)
+            for cell in cells:
+                self._finish(cell, {side: lambda cell=cell: self._collect(cell, side, None, "")})  # type: ignore[misc]
+        else:
+            attack_side(self.arena, cells, "gallery", lambda cell: self._bank(cell, "gallery", None), share=0.5)
+            for cell in cells:
+                self._second_side(cell, len(cells))
+        self.arena.journal.drop()
+
+    def _second_side(self, cell: Cell, n_cells: int) -> None:
+        """`both` is sequential: the queries are attacked against the attacked gallery."""
+        if cell.cell_id in self.arena.failed:
+            return
+        gallery = self._collect(cell, "gallery", None, "")
+
+        def bank(cell: Cell) -> Bank:
+            return self._bank(cell, "query", gallery.features)
+
+        attack_side(self.arena, [cell], "query", bank, name=cell.cell_id, share=0.5 / n_cells)
+        self._finish(
+            cell,
+            {
+                "gallery": lambda: gallery,
+                "query": lambda: self._collect(cell, "query", gallery.features, cell.cell_id),
+            },
+        )
+
+    def _with_something_to_attack(self) -> list[Cell]:
+        able = []
+        for cell in self.group.cells:
+            first: SideName = "gallery" if cell.side == "both" else cell.side
+            if len(self._bank(cell, first, None).selection.attacked):
+                able.append(cell)
+            else:
+                reason = f"nothing to attack: no {first} image has a reference under {cell.attack.references}"
+                self._land(Row(cell=cell, status="skipped", reason=reason, environment=self.environment))
+        return able
+
+    def _bank(self, cell: Cell, side: SideName, attacked: NDArray[np.float32] | None) -> Bank:
+        """The references of a cell on a side: clean features of the other side, or `attacked` ones in their place."""
+        other: SideName = "gallery" if side == "query" else "query"
+        selection = select(
+            cell.attack.references,
+            attacked=self.arena.data.side(side).people,
+            reference=self.arena.data.side(other).people,
+            goal=cell.goal,
+            seed=cell.seed,
+        )
+        features = self.clean.side(other) if attacked is None else attacked
+        counts, means = selection.bank(features, self.clean.side(side))
+        return Bank(selection=selection, counts=counts, means=means)
+
+    def _collect(self, cell: Cell, side: SideName, attacked: NDArray[np.float32] | None, name: str) -> _SideResult:
+        selection = self._bank(cell, side, attacked).selection
+        features = self.clean.side(side).copy()
+        unrounded = features.copy()
+        found = _SideResult(features=features, unrounded=unrounded, n_attacked=len(selection.attacked))
+        for label, batch in named_batches(self.arena, side, selection, reference_key(cell), name):
+            result = self.arena.journal.result(label, cell.cell_id)
+            features[batch.indices] = result.features
+            unrounded[batch.indices] = result.features if result.unrounded is None else result.unrounded
+            found = replace(
+                found,
+                linf_max=max(found.linf_max, float(result.linf.max())),
+                l2_sum=found.l2_sum + float(result.l2.sum()),
+                passes=found.passes + result.passes,
+                seconds=found.seconds + result.seconds,
+                flags=found.flags | result.flags,
+            )
+        return found
+
+    def _finish(self, cell: Cell, sides: dict[SideName, Callable[[], _SideResult]]) -> None:
+        if cell.cell_id in self.arena.failed:
+            return
+        started = time.perf_counter()
+        try:
+            self._score(cell, {side: collect() for side, collect in sides.items()}, started)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a score that cannot be computed is a result too)
+            import traceback
+
+            self.arena.failed[cell.cell_id] = describe(error)
+            self.arena.fail(cell, describe(error), traceback.format_exc())
+
+    def _score(self, cell: Cell, results: dict[SideName, _SideResult], started: float) -> None:
+        data = self.arena.data
+        main: SideName = "gallery" if cell.side == "both" else cell.side
+        problem = problem_of(cell, data, self._bank(cell, main, None).selection)
+        clean_queries, clean = self.scorer.clean_scores(problem)
+        queries, attacked = self.scorer.scores(problem, {side: r.features for side, r in results.items()})
+        rounded = any(not np.array_equal(r.features, r.unrounded) for r in results.values())
+        unrounded = attacked
+        if rounded:
+            _, unrounded = self.scorer.scores(problem, {side: r.unrounded for side, r in results.items()})
+        flags = frozenset[str]().union(*(result.flags for result in results.values()))
+        if cell.side == "both":
+            _, alone = self.scorer.scores(problem, {"gallery": results["gallery"].features})
+            if attacked.mAP.value > alone.mAP.value:
+                flags |= {FLAG_BOTH_WEAKER}
+        n_attacked = sum(result.n_attacked for result in results.values())
+        n_clean = len(data.paths)
+        clean_spent = self.clean_spent if cell is self.group.cells[0] else 0
+        passes = sum((result.passes for result in results.values()), Passes(forwards=n_clean, forwards_spent=clean_spent))
+        outcome = Outcome(
+            clean=clean,
+            attacked=attacked,
+            attacked_float=unrounded,
+            n_attacked=n_attacked,
+            passes=passes,
+            seconds=sum(result.seconds for result in results.values()) + time.perf_counter() - started,
+            peak_memory_bytes=peak_memory_bytes(self.device),
+            batch_size=self.arena.batch_size,
+            linf_max=max(result.linf_max for result in results.values()),
+            l2_mean=sum(result.l2_sum for result in results.values()) / n_attacked,
+            flags=tuple(sorted(flags)),
+        )
+        targets = problem.target_identities
+        table = query_table(
+            cell,
+            query_ids=data.query.paths,
+            identities=data.query.identities.tolist(),
+            cameras=data.query.cameras.tolist(),
+            target_identities=None if targets is None else targets.tolist(),
+            clean=clean_queries,
+            attacked=queries,
+        )
+        row = Row(cell=cell, status="done", outcome=outcome, environment=self.environment)
+        self.arena.run.commit(row, table)
+        self.landed(row)
+
+    def _land(self, row: Row) -> None:
+        self.arena.run.commit(row)
+        self.landed(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SideResult:
+    """What a cell came to on one side."""
+
+    features: NDArray[np.float32]
+    unrounded: NDArray[np.float32]
+    n_attacked: int
+    linf_max: float = 0.0
+    l2_sum: float = 0.0
+    passes: Passes = Passes()
+    seconds: float = 0.0
+    flags: frozenset[str] = frozenset()

@@ -1,0 +1,128 @@
+"""What the numbers are made with: device, threads, and the switches that keep a run the same every time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import UserError, __version__
+from .records import Environment
+
+if TYPE_CHECKING:
+    import torch
+
+#: Images a forward takes at once where nothing else was asked for.
+BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run is done; none of it decides what a cell's numbers mean."""
+
+    device: str = "auto"
+    batch_size: int | None = None
+    #: Threads that read and decode images.
+    workers: int = 2
+    #: `never`, `failed` or `always`: which cells that stand are run again.
+    again: str = "never"
+    #: How many attacked images to keep a cell and side.
+    keep_images: int = 0
+    trust_code: bool = False
+    #: Only cells whose label this expression matches.
+    select: str | None = None
+    #: At most so many cells.
+    limit: int | None = None
+
+
+def quiet_threads() -> None:
+    """Let idle threads sleep instead of spinning: on a shared machine several times faster.
+
+    OpenMP reads this once, so it has to come before the first `import torch`; a value of the user's own stands.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. UserError where there is none of that kind."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in BATCH_SIZES or (index and (kind != "cuda" or not index.isdigit())):
+        raise UserError(f"Unknown device {name!r}; expected auto, cpu, cuda, cuda:1 or mps.")
+    if kind == "cuda":
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= n_devices:
+            raise UserError(f"Device {name!r} is not there: PyTorch sees {n_devices} CUDA devices; use --device cpu.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError("Device 'mps' is not there: PyTorch sees no Apple GPU; use --device cpu.")
+    return torch.device(name)
+
+
+def make_exact() -> None:
+    """IEEE float32 throughout, and the same kernels every time."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def environment(device: torch.device) -> Environment:
+    """What goes into every row's provenance."""
+    import torch
+
+    commit, dirty = _checkout()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return Environment(
+        tool_version=__version__,
+        git_commit=commit,
+        git_dirty=dirty,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=f"{device.type}: {name}",
+        threads=torch.get_num_threads(),
+        deterministic=device.type == "cpu",
+    )
+
+
+@cache
+def _checkout() -> tuple[str | None, bool | None]:
+    """Commit and dirty bit of this package's own checkout, never of the user's."""
+    package = Path(__file__).resolve().parent.parent
+    if not (package / ".git").exists():
+        return None, None
+    try:
+        commit = _git(package, "rev-parse", "HEAD").strip()
+        return commit, bool(_git(package, "status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(package: Path, *words: str) -> str:
+    command = ["git", "-C", str(package), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout  # noqa: S603
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory so far: of the GPU, or of this process."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,112 @@
+"""What commands print: plain text tables that fit a terminal and survive a pipe."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .planner import Cost
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .planner import Group, Plan
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their content; those of numbers flush right."""
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(len(value) for value in column) for column in columns]
+    numeric = [all(_is_number(value) for value in column[1:]) and len(column) > 1 for column in columns]
+    lines = [
+        "  ".join(
+            value.rjust(width) if right else value.ljust(width)
+            for value, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in (head, *rows)
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _is_number(value: str) -> bool:
+    return not value or value in {"-", "failed", "skipped"} or value.replace(",", "").replace(".", "").lstrip("-").isdigit()
+
+
+def _points(value: Any) -> str:
+    return "-" if value is None or value != value else f"{100 * value:.2f}"  # noqa: PLR0124 (NaN)
+
+
+def results_table(frame: pd.DataFrame) -> str:
+    """Rows of a run: Rank-1 and mAP (step) before and after, in points."""
+    if frame.empty:
+        return "No rows yet."
+    rows = []
+    for row in frame.to_dict("records"):
+        prefix = "target_" if row["goal"] == "targeted" else ""
+        scores = [
+            _points(row[name])
+            for name in (
+                (f"{prefix}rank1_clean", f"{prefix}rank1", f"{prefix}mAP_clean", f"{prefix}mAP")
+                if prefix
+                else ("rank1_clean", "rank1_attacked", "mAP_clean", "mAP_attacked")
+            )
+        ]
+        if row["status"] != "done":
+            scores = ["-", row["status"], "-", row["status"]]
+        side = row["side"] if row["goal"] == "untargeted" else f"{row['side']}, targeted"
+        head = (row["model"], row["dataset"], side, row["attack"], row["epsilon_label"])
+        rows.append([*map(str, head), *scores, _points(row["chance_mAP"])])
+    titles = ("model", "data", "side", "attack", "epsilon", "Rank-1", "attacked", "mAP", "attacked", "chance mAP")
+    return text_table(titles, rows)
+
+
+def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -> str:
+    """A line a group: cells, what stands, passes alone and shared; then the sums."""
+    lines, alone, shared, n_pending = [], Cost(), Cost(), 0
+    seen: set[tuple[str, str, str]] = set()
+    for group in plan.groups(chosen):
+        pending = tuple(cell for cell in group.cells if cell.cell_id not in stands)
+        n_pending += len(pending)
+        lines.append([group.title, str(len(group.cells)), str(len(group.cells) - len(pending)), *_costs(plan, group)])
+        if not pending:
+            continue
+        rest = type(group)(cells=pending)
+        alone += plan.cost(rest, shared=False) or Cost()
+        shared += plan.cost(rest, shared=True) or Cost()
+        first = group.cells[0]
+        key = (first.model.label, first.dataset.label, first.perturb_at)
+        if key not in seen:
+            seen.add(key)
+            shared += plan.clean_cost(group)
+    head = ("group", "cells", "stand", "gradients", "shared", "forwards", "shared")
+    text = [text_table(head, lines)] if lines else ["No cell matches."]
+    text += [f"{request.label}: not found: {request.root}" for request in plan.absent]
+    text.append(
+        f"{n_pending} cells to run: {alone.gradients:,} gradients and {alone.forwards:,} forwards one by one, "
+        f"{shared.gradients:,} and {shared.forwards:,} shared (image passes)."
+    )
+    return "\n".join(text)
+
+
+def _costs(plan: Plan, group: Group) -> list[str]:
+    alone, shared = plan.cost(group, shared=False), plan.cost(group, shared=True)
+    if alone is None or shared is None:
+        return ["-"] * 4
+    return [f"{n:,}" for n in (alone.gradients, shared.gradients, alone.forwards, shared.forwards)]
+
+
+def status_text(records: Sequence[Mapping[str, str]], *, is_running: bool) -> str:
+    """Counts by status, then every cell that failed or was skipped with its reason."""
+    counts = Counter(record["status"] for record in records)
+    parts = [f"{counts[name]} {name}" for name in ("done", "failed", "skipped", "to run") if counts[name]]
+    lines = [f"{len(records)} cells: {', '.join(parts) or 'none'}{'; a process is writing this run' * is_running}."]
+    lines += [f"{r['status']}: {r['name']}: {r['reason']}" for r in records if r["reason"]]
+    return "\n".join(lines)
+
+
+def listing(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line a record: its name and its one-line summary."""
+    width = max((len(str(record["name"])) for record in records), default=0)
+    return "\n".join(f"{record['name']!s:<{width}}  {record.get('summary', '')}".rstrip() for record in records)

@@ -1,0 +1,66 @@
+"""Published models: found where the user put them, by digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import platformdirs
+import pytest
+from robustreid import InvalidFileError, UserError
+from robustreid.models.weights import file_sha256
+from robustreid.models.zoo import ZOO, find
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "person-reidentification-retail-0031"
+
+
+@pytest.fixture
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that stands for the user's own; no other is set."""
+    monkeypatch.delenv("ROBUSTREID_WEIGHTS", raising=False)
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda name: tmp_path / name)
+    folder = tmp_path / "robustreid" / "weights"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_every_entry_is_found(real_data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Name, file and digest of the table are those of the real file."""
+    monkeypatch.setenv("ROBUSTREID_WEIGHTS", str(real_data / "weights"))
+    entry, path = find(name)
+    assert (name, real_data / "weights" / entry.file) == (entry.name, path)
+    assert entry.sha256 == file_sha256(path)
+
+
+def test_the_users_folder_is_the_second_place(
+    user_folder: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that the named folder lacks is taken from the user's data folder."""
+    monkeypatch.setenv("ROBUSTREID_WEIGHTS", str(user_folder.parent))
+    (user_folder / ZOO[NAME].file).write_bytes((real_data / "weights" / ZOO[NAME].file).read_bytes())
+    assert find(NAME)[1] == user_folder / ZOO[NAME].file
+
+
+def test_absent_weights_say_where_to_get_them(user_folder: Path) -> None:
+    """The message has the file, its digest, the source and both places."""
+    with pytest.raises(UserError) as caught:
+        find(NAME)
+    for part in (ZOO[NAME].file, ZOO[NAME].sha256, ZOO[NAME].source, "$ROBUSTREID_WEIGHTS", str(user_folder)):
+        assert part in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_another_file_of_that_name_is_refused(user_folder: Path) -> None:
+    """A wrong digest is an invalid file (4), never used."""
+    (user_folder / ZOO[NAME].file).write_bytes(b"something else")
+    with pytest.raises(InvalidFileError, match=f"expected {ZOO[NAME].sha256}"):
+        find(NAME)
+
+
+def test_an_unknown_name_has_the_nearest() -> None:
+    """A typo is answered with the name that was meant."""
+    with pytest.raises(UserError, match=r"Unknown zoo model 'osnet_x0_25_msmt71'\. Did you mean 'osnet_x0_25_msmt17'"):
+        find("osnet_x0_25_msmt71")
