@@ -121,7 +121,7 @@ class Loss:
         return self._objective(self._features.embedder(images), self._references)
 
     def gradient(self, images: Tensor) -> Tensor:
-        """d loss / d images, (B, C, H, W); the images of an earlier call cost nothing.
+        """The gradient (B, C, H, W) of the summed loss; the images of an earlier call cost nothing.
 
         Raises:
             NonFiniteGradientError: a NaN or an infinity.

@@ -59,14 +59,15 @@ class Linf:
         return 2 * uniform - 1
 
     def surface(self, uniform: Tensor) -> Tensor:
-        return torch.where(uniform < 0.5, -1.0, 1.0).to(uniform.dtype)  # noqa: PLR2004
+        return torch.where(uniform < 0.5, -1.0, 1.0).to(uniform.dtype)
 
 
 class L2:
     """The Euclidean length of the change over all pixels and channels of an image."""
 
     def measure(self, delta: Tensor) -> Tensor:
-        return delta.double().flatten(1).norm(dim=1)
+        length: Tensor = delta.double().flatten(1).norm(dim=1)
+        return length
 
     def direction(self, gradient: Tensor) -> Tensor:
         length = gradient.flatten(1).norm(dim=1)
@@ -74,7 +75,7 @@ class L2:
 
     def project(self, counts: Tensor, clean: Tensor, radius: float) -> Tensor:
         delta = counts - clean
-        length = delta.flatten(1).norm(dim=1)
+        length: Tensor = delta.flatten(1).norm(dim=1)
         scale = torch.where(length > radius, radius / length.where(length > 0, 1), 1)
         # Clamping moves pixels toward the clean ones, which lie in [0, 255], so the ball still holds.
         return (clean + delta * _per_image(scale)).clamp(0, 255)
@@ -86,8 +87,9 @@ class L2:
         return self.surface(uniform) * _per_image(share)
 
     def surface(self, uniform: Tensor) -> Tensor:
-        normal = torch.special.ndtri(uniform.double().clamp(1e-15, 1 - 1e-15))
-        return (normal / _per_image(normal.flatten(1).norm(dim=1))).to(uniform.dtype)
+        normal: Tensor = torch.special.ndtri(uniform.double().clamp(1e-15, 1 - 1e-15))
+        length: Tensor = normal.flatten(1).norm(dim=1)
+        return (normal / _per_image(length)).to(uniform.dtype)
 
 
 NORM: Mapping[NormName, Norm] = {"linf": Linf(), "l2": L2()}

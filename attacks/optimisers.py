@@ -92,8 +92,10 @@ def _whole(threat: Threat, size: Fraction) -> bool:
 
 
 def _point(threat: Threat, size: Fraction, momentum: float, step: int) -> Hashable:
-    """The name of the images after `step` steps: it tells the ball apart only once the ball can bind, and momentum
-    only from the second step on, since the first direction is the gradient's own.
+    """The name of the images after `step` steps.
+
+    It tells the ball apart only once the ball can bind, and momentum only from the second step on, since the first
+    direction is the gradient's own.
     """
     if step == 0 or threat.epsilon == 0 or size == 0:
         return _CLEAN

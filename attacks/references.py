@@ -24,7 +24,9 @@ NOT_ATTACKED = (-1, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class References:
-    """The references of a batch. Squared distances to fixed references need only their count and mean:
+    """The references of a batch.
+
+    Squared distances to fixed references need only their count and mean:
     sum over r of ||f - r||^2 = n ||f - mean||^2 + const; the mean of unit vectors is not normalised again.
     """
 
@@ -34,7 +36,7 @@ class References:
     mean: Tensor
 
     def __post_init__(self) -> None:
-        if self.mean.ndim != 2 or self.count.shape != self.mean.shape[:1]:  # noqa: PLR2004
+        if self.mean.ndim != 2 or self.count.shape != self.mean.shape[:1]:
             raise ValueError(f"expected (B,) counts and (B, D) means, got {self.count.shape} and {self.mean.shape}")
 
 
@@ -91,7 +93,7 @@ def targets(reference_identities: NDArray[np.int64], seed: int) -> Mapping[int, 
     identities there are no targets.
     """
     identities = sorted(set(reference_identities.tolist()) - set(NOT_ATTACKED))
-    if len(identities) < 2:  # noqa: PLR2004
+    if len(identities) < 2:
         return {}
     order = sorted(identities, key=lambda identity: hashlib.blake2b(f"{seed}\n{identity}".encode()).digest())
     return dict(zip(order, order[1:] + order[:1], strict=True))

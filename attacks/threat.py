@@ -67,11 +67,15 @@ def parse_epsilon(value: str | float, norm: NormName = "linf") -> Fraction:
     text = str(value).strip()
     top, slash, bottom = (part.strip() for part in text.partition("/"))
     if isinstance(value, bool) or not _NUMBER.fullmatch(top) or (slash and not re.fullmatch(r"[1-9][0-9]*", bottom)):
-        raise UserError(f"epsilon {text!r} is not a radius: expected a fraction such as 8/255 or a number such as 0.03.")
+        raise UserError(
+            f"epsilon {text!r} is not a radius: expected a fraction such as 8/255 or a number such as 0.03."
+        )
     epsilon = Fraction(top) / Fraction(bottom or 1)
     if norm == "linf":
         if not slash and re.fullmatch(r"[0-9]+", top) and epsilon != 0:
-            raise UserError(f"epsilon {text!r} is ambiguous: expected a radius in [0, 1] pixel units; write {text}/255.")
+            raise UserError(
+                f"epsilon {text!r} is ambiguous: expected a radius in [0, 1] pixel units; write {text}/255."
+            )
         if epsilon > 1:
             raise UserError(f"epsilon {text!r} is larger than the pixel range: expected a radius in [0, 1], as 8/255.")
     return epsilon

@@ -134,7 +134,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="robustreid-") as temporary:
         path = Path(out) if out else Path(temporary)
         run_grid(grid, path, settings, Silent())
-        row = load(path).iloc[0].to_dict()
+        row = {str(column): value for column, value in load(path).iloc[0].to_dict().items()}
     if row["status"] != "done":
         raise RuntimeError(f"the evaluation {row['status']}: {row['reason']}")
     return Evaluation(row)

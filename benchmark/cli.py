@@ -1,7 +1,7 @@
 """The one table of commands, and what every command line of this tool has in common.
 
-Names load late: `--help` imports no torch. What the user can mend is one sentence and an exit code (docs/exit-codes.md);
-a bug keeps its traceback.
+Names load late: `--help` imports no torch. What the user can mend is one sentence and an exit code
+(docs/exit-codes.md); a bug keeps its traceback.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class LateGroup(click.Group):
         found: click.Command = load_reference(COMMANDS[cmd_name][0])
         return found
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """The same, with the nearest name for a misspelt one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise UserError(
@@ -73,7 +75,7 @@ def cli() -> None:
     """Measure how robust person re-identification models are: attack, rank, and keep what came out in parquet."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one return an outcome)
     """Run a command line and give its exit code; the console script exits with it."""
     quiet_threads()
     try:
@@ -105,5 +107,3 @@ def _sentence(error: click.ClickException) -> str:
 def _say(text: str, code: int) -> int:
     click.echo(text, err=True)
     return code
-
-

@@ -50,7 +50,7 @@ def print_json(value: Any) -> None:
 @click.option("--trust-code", is_flag=True, help="Run plug-in code named in the grid, with your rights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as a JSON array.")
 def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
-    """Run every cell of GRID that does not stand yet.
+    r"""Run every cell of GRID that does not stand yet.
 
     GRID is a YAML file (docs/grid.md) or the name of a shipped one. Rows go to the run directory one by one, so an
     interrupted run goes on where it was: issue the same command. A cell that fails leaves a row with its reason.
@@ -100,9 +100,9 @@ def plan(grid: str, out: Path | None, select: str | None, as_json: bool) -> None
     A gradient is a forward and a backward of one image; forwards are those without a gradient.
     """
     from .config.grid import load_grid
+    from .datasets.opening import open_sets
     from .planner import make_plan
     from .progress import reporting
-    from .datasets.opening import open_sets
     from .selection import matcher
     from .store.directory import RunDirectory
 
@@ -155,11 +155,11 @@ def status(directory: Path, as_json: bool) -> None:
     run_directory = RunDirectory(directory)
     planned = run_directory.planned()
     frame = run_directory.load()
-    found = frame.set_index("cell_id")[["status", "reason"]].to_dict("index")
-    records = [
-        {"name": cell["label"], "cell_id": cell["cell_id"], **found.get(cell["cell_id"], {"status": "to run", "reason": ""})}
-        for cell in planned
-    ]
+    found = {row.cell_id: (str(row.status), str(row.reason)) for row in frame.itertuples()}
+    records = []
+    for cell in planned:
+        state, reason = found.get(cell["cell_id"], ("to run", ""))
+        records.append({"name": cell["label"], "cell_id": cell["cell_id"], "status": state, "reason": reason})
     if as_json:
         print_json(records)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import UserError
@@ -77,8 +77,9 @@ class Plan:
 
 
 def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> Cost:
-    """Passes of the attacks of cells of one group. Shared, equal images need one pass; alone, every cell pays its own
-    (and its own clean features).
+    """Passes of the attacks of cells of one group.
+
+    Shared, equal images need one pass; alone, every cell pays its own, and its own clean features.
     """
     if not shared:
         alone = [attack_cost([cell], data, shared=True) + Cost(forwards=len(data.paths)) for cell in cells]
@@ -98,8 +99,8 @@ def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> C
 
 
 def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
-    gradients: set[object] = set()
-    forwards: set[object] = set()
+    gradients: set[tuple[str, int, Hashable]] = set()
+    forwards: set[tuple[int, Hashable]] = set()
     for cell in cells:
         trace = cell.attack.optimiser.trace(cell.threat)
         seed = cell.seed if cell.attack.optimiser.is_random else 0
@@ -107,8 +108,8 @@ def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
         gradients.update((objective, seed, point) for point in trace.gradients)
         forwards.update((seed, point) for point in (*trace.values, trace.final))
         if not cell.attack.optimiser.is_whole(cell.threat):
-            forwards.add((seed, trace.final, "8-bit"))
-    at_gradients = {(seed, point) for _, seed, point in gradients}  # type: ignore[misc]
+            forwards.add((seed, ("8-bit", trace.final)))
+    at_gradients = {(seed, point) for _, seed, point in gradients}
     return Cost(gradients=len(gradients) * n_images, forwards=len(forwards - at_gradients) * n_images)
 
 

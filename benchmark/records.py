@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..attacks.catalogue import AttackSpec
+from ..attacks.loss import Passes
 from ..attacks.threat import Goal, Side, Threat
 from ..models.base import ModelSpec
-from ..attacks.loss import Passes
 from .evaluation import METRIC_VERSION, Protocol, RankingScores
 
 #: Raised by hand when the numbers of a cell can change.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import UserError
 
 _WORD = re.compile(r"\(|\)|[^\s()]+")
+_END = "its end"
+
+#: Whether a label is meant.
+Matches = Callable[[str], bool]
 
 
-def matcher(expression: str) -> Callable[[str], bool]:
+def matcher(expression: str) -> Matches:
     """A test for labels such as `osnet mini ama-ifgsm linf 5/255 gallery`; a word matches where it stands in one.
 
     >>> matcher("osnet and not (noise or query)")("osnet mini ama-ifgsm linf 5/255 gallery")
@@ -19,56 +23,55 @@ def matcher(expression: str) -> Callable[[str], bool]:
     Raises:
         UserError: the expression does not parse.
     """
-    words = _WORD.findall(expression)
-    position = 0
+    return _Parser(expression).parse()
 
-    def wrong(found: str) -> UserError:
-        return UserError(
-            f"-k {expression!r} does not parse at {found!r}; expected words joined with and, or, not and parentheses, "
-            f"as in 'ama-ifgsm and not query'."
-        )
 
-    def peek() -> str:
-        return words[position] if position < len(words) else "its end"
+class _Parser:
+    """Recursive descent: or binds weaker than and, and that weaker than not."""
 
-    def take() -> str:
-        nonlocal position
-        position += 1
-        return words[position - 1]
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
+        self.words: Sequence[str] = [*_WORD.findall(expression), _END]
+        self.position = 0
 
-    def either() -> Callable[[str], bool]:
-        parts = [both()]
-        while peek() == "or":
-            take()
-            parts.append(both())
-        return lambda label: any(part(label) for part in parts)
+    def parse(self) -> Matches:
+        found = self._joined("or")
+        if self._word() != _END:
+            raise self._wrong()
+        return found
 
-    def both() -> Callable[[str], bool]:
-        parts = [single()]
-        while peek() == "and":
-            take()
-            parts.append(single())
-        return lambda label: all(part(label) for part in parts)
+    def _word(self) -> str:
+        return self.words[self.position]
 
-    def single() -> Callable[[str], bool]:
-        word = peek()
-        if word == "not":
-            take()
-            inner = single()
+    def _took(self, word: str) -> bool:
+        if self._word() != word:
+            return False
+        self.position += 1
+        return True
+
+    def _joined(self, word: str) -> Matches:
+        parts = [self._joined("and") if word == "or" else self._single()]
+        while self._took(word):
+            parts.append(self._joined("and") if word == "or" else self._single())
+        return lambda label: (any if word == "or" else all)(part(label) for part in parts)
+
+    def _single(self) -> Matches:
+        if self._took("not"):
+            inner = self._single()
             return lambda label: not inner(label)
-        if word == "(":
-            take()
-            inner = either()
-            if peek() != ")":
-                raise wrong(peek())
-            take()
+        if self._took("("):
+            inner = self._joined("or")
+            if not self._took(")"):
+                raise self._wrong()
             return inner
-        if position >= len(words) or word in {"and", "or", ")"}:
-            raise wrong(word)
-        take()
+        word = self._word()
+        if word in {_END, ")", "and", "or"}:
+            raise self._wrong()
+        self.position += 1
         return lambda label: word.lower() in label.lower()
 
-    found = either()
-    if position < len(words):
-        raise wrong(peek())
-    return found
+    def _wrong(self) -> UserError:
+        return UserError(
+            f"-k {self.expression!r} does not parse at {self._word()!r}; expected words joined with and, or, not and "
+            f"parentheses, as in 'ama-ifgsm and not query'."
+        )

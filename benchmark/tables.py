@@ -31,7 +31,11 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _is_number(value: str) -> bool:
-    return not value or value in {"-", "failed", "skipped"} or value.replace(",", "").replace(".", "").lstrip("-").isdigit()
+    return (
+        not value
+        or value in {"-", "failed", "skipped"}
+        or value.replace(",", "").replace(".", "").lstrip("-").isdigit()
+    )
 
 
 def _points(value: Any) -> str:

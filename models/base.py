@@ -31,7 +31,7 @@ class Normalise:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if {len(self.mean), len(self.std)} != {3} or min(self.std) <= 0:
             raise ValueError(f"expected three means and three positive stds, got {self.mean} and {self.std}")
 
 

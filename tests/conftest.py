@@ -10,6 +10,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class _RootIsNoTestPackage:
+    """Keeps pytest from importing the root `__init__.py` a second time, under the name of the checkout's folder."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """A plain folder where pytest would see a package."""
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the above as a plugin: a conftest's own hooks are not asked about folders above it."""
+    config.pluginmanager.register(_RootIsNoTestPackage())
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images and weights; a test that needs it skips where it is absent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -94,8 +94,11 @@ class _Resolver:
         for section, entries in (("models", file.models), ("datasets", file.datasets)):
             self._unique(section, [entry.name for entry in entries])
         self._same_models(models)
-        names = {"model": file.models, "dataset": file.datasets, "attack": file.attacks}
-        known = {key: [entry.name for entry in entries] for key, entries in names.items()}
+        known = {
+            "model": [entry.name for entry in file.models],
+            "dataset": [entry.name for entry in file.datasets],
+            "attack": [entry.name for entry in file.attacks],
+        }
         exclusions = self._each("exclude", file.exclude, lambda entry: _exclusion(entry, known, norm))
         self._finish()
         return Grid(
@@ -112,7 +115,7 @@ class _Resolver:
             exclusions=tuple(exclusions),
         )
 
-    def _each(self, section: str, entries: list[Any], make: Callable[[Any], Any]) -> list[Any]:
+    def _each(self, section: str, entries: Sequence[Any], make: Callable[[Any], Any]) -> list[Any]:
         made = []
         for index, entry in enumerate(entries):
             try:

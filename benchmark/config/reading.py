@@ -46,7 +46,9 @@ def read_document(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"There is no file {str(path)!r}; give the path of a grid file (see `robustreid run --help`).") from None
+        raise UserError(
+            f"There is no file {str(path)!r}; give the path of a grid file (see `robustreid run --help`)."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{str(path)!r} cannot be read: {error}; expected a YAML file in UTF-8.") from error
     return parse_document(text, name=str(path), folder=path.resolve().parent)
@@ -76,7 +78,7 @@ def parse_document(text: str, *, name: str, folder: Path) -> Document:
     return Document(name=name, text=text, folder=folder, data=data, lines=lines)
 
 
-def _plain(value: Any, place: Place, name: str, lines: dict[Place, int]) -> Any:
+def _plain(value: Any, place: Place, name: str, lines: dict[Place, int]) -> Any:  # noqa: PLR0911 (one a type)
     from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 
     if isinstance(value, CommentedMap):

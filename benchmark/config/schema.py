@@ -156,7 +156,7 @@ def _problem(document: Document, found: dict[str, Any]) -> str:
 
 
 def _existing(document: Document, location: tuple[str | int, ...]) -> Place:
-    """pydantic's location without what it adds for unions, and with what a one-or-many key leaves out."""
+    """The location that pydantic gives, without what it adds for unions, and with what a one-or-many key leaves out."""
     place: Place = ()
     for part in location:
         if (*place, part) in document.lines:

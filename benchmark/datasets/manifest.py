@@ -112,7 +112,8 @@ def _size(file: Path, content: bytes) -> tuple[int, int]:
 def broken_image(file: Path, error: Exception) -> InvalidFileError:
     """The one sentence for a file that does not decode."""
     return InvalidFileError(
-        f"{str(file)!r} is not a readable image ({type(error).__name__}: {error}); restore it or remove it from the set."
+        f"{str(file)!r} is not a readable image ({type(error).__name__}: {error}); "
+        f"restore it or remove it from the set."
     )
 
 

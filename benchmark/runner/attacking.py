@@ -96,9 +96,7 @@ def named_batches(
         yield f"{side}-{policy}-{seed}{name and '-'}{name}-{index:06d}", batch
 
 
-def _run_batch(
-    arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, batch: Batch
-) -> dict[str, BatchResult]:
+def _run_batch(arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, batch: Batch) -> dict[str, BatchResult]:
     people = arena.data.side(side)
     images = arena.images(side).load(batch)
     n_real = len(batch.indices)

@@ -91,7 +91,5 @@ def keep_features(run: RunDirectory, identity: dict[str, object], features: Clea
     """Keep clean features, and in the file whose they are."""
     from safetensors.numpy import save
 
-    content = save(
-        {"query": features.query, "gallery": features.gallery}, metadata={"identity": json.dumps(identity)}
-    )
+    content = save({"query": features.query, "gallery": features.gallery}, metadata={"identity": json.dumps(identity)})
     run.write(run.features / f"{digest(identity)}.safetensors", content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -151,7 +151,9 @@ class GroupRun:
         n_attacked = sum(result.n_attacked for result in results.values())
         n_clean = len(data.paths)
         clean_spent = self.clean_spent if cell is self.group.cells[0] else 0
-        passes = sum((result.passes for result in results.values()), Passes(forwards=n_clean, forwards_spent=clean_spent))
+        passes = sum(
+            (result.passes for result in results.values()), Passes(forwards=n_clean, forwards_spent=clean_spent)
+        )
         outcome = Outcome(
             clean=clean,
             attacked=attacked,
@@ -193,6 +195,6 @@ class _SideResult:
     n_attacked: int
     linf_max: float = 0.0
     l2_sum: float = 0.0
-    passes: Passes = Passes()
+    passes: Passes = field(default_factory=Passes)
     seconds: float = 0.0
     flags: frozenset[str] = frozenset()

@@ -95,7 +95,7 @@ class Journal:
                 "flags": sorted(result.flags),
                 "is_rounded": result.unrounded is not None,
             }
-        content = save(tensors, metadata={"results": json.dumps(noted)})  # type: ignore[arg-type]
+        content = save(tensors, metadata={"results": json.dumps(noted)})
         self.run.write(self.folder / f"{name}.safetensors", content)
 
     def drop(self) -> None:

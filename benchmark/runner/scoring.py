@@ -62,7 +62,9 @@ class Scorer:
 
     def clean_scores(self, problem: Problem) -> Scores:
         """Scores of the clean features."""
-        key = problem.query.identities.tobytes() + problem.gallery.identities.tobytes() + repr(problem.protocol).encode()
+        key = (
+            problem.query.identities.tobytes() + problem.gallery.identities.tobytes() + repr(problem.protocol).encode()
+        )
         if key not in self._known:
             self._known[key] = self.scores(problem, {})
         return self._known[key]

@@ -1,6 +1,6 @@
 """A run directory: one file a cell, written whole, by one process at a time; readers need no lock.
 
-    grid.yml  plan.json  cells/<id>.parquet  queries/<id>.parquet  features/  work/  tmp/  images/<id>/
+grid.yml  plan.json  cells/<id>.parquet  queries/<id>.parquet  features/  work/  tmp/  images/<id>/
 """
 
 from __future__ import annotations
@@ -150,7 +150,9 @@ class RunDirectory:
             plan: dict[str, Any] = json.loads((self.path / "plan.json").read_bytes())
             cells: list[Mapping[str, str]] = plan["cells"]
         except FileNotFoundError:
-            raise UserError(f"{str(self.path)!r} is no run directory; give a folder that `robustreid run` wrote.") from None
+            raise UserError(
+                f"{str(self.path)!r} is no run directory; give a folder that `robustreid run` wrote."
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidFileError(
                 f"{str(self.path / 'plan.json')!r} does not read back ({error}); run the grid again to write it anew."

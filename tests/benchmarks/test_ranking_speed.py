@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    BenchmarkFixture = Any
-
     FloatArray = NDArray[Any]
     Features = tuple[FloatArray, FloatArray, Labels, Labels]
 
@@ -58,7 +56,7 @@ def by_argsort(q: FloatArray, g: FloatArray, query_labels: Labels, gallery_label
     return float(np.mean(precisions))
 
 
-def test_ranking(benchmark: BenchmarkFixture, features: Features) -> None:
+def test_ranking(benchmark: Any, features: Features) -> None:
     """Our ranking with its scores, at a reduced size."""
     ranking = benchmark.pedantic(lambda: rank(*features, PROTOCOLS["market"], "cosine", chunk=CHUNK), rounds=3)
     _, scores = score(ranking)
@@ -66,13 +64,13 @@ def test_ranking(benchmark: BenchmarkFixture, features: Features) -> None:
     assert 0.1 < scores.mAP.value < 0.99
 
 
-def test_full_argsort(benchmark: BenchmarkFixture, features: Features) -> None:
+def test_full_argsort(benchmark: Any, features: Features) -> None:
     """The usual way: sort the gallery for each query."""
     assert 0 < benchmark.pedantic(lambda: by_argsort(*features), rounds=3) < 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bare_product(benchmark: BenchmarkFixture, features: Features, dtype: str) -> None:
+def test_bare_product(benchmark: Any, features: Features, dtype: str) -> None:
     """The product in chunks and nothing else: the floor; float64 is what exact similarities need."""
     count = benchmark.pedantic(lambda: sum(tile.size for *_, tile in products(*features[:2], dtype)), rounds=3)
     assert count == N_QUERY * N_GALLERY
