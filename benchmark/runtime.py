@@ -68,14 +68,19 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def make_exact() -> None:
+def make_exact(device: torch.device) -> None:
     """IEEE float32 throughout, and the same kernels every time."""
     import torch
 
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    backends = torch.backends
+    # These two switches rather than `fp32_precision`: after that one, `torch.backends.cudnn.flags` raises.
+    backends.cudnn.allow_tf32 = False
+    backends.cuda.matmul.allow_tf32 = False
+    backends.cudnn.benchmark = False
+    backends.cudnn.deterministic = True
+    if device.type == "cuda":
+        # Resizing has no deterministic gradient kernel unless this asks for one; what has none at all only warns.
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def environment(device: torch.device) -> Environment:
@@ -110,8 +115,10 @@ def _checkout() -> tuple[str | None, bool | None]:
 
 
 def _git(package: Path, *words: str) -> str:
-    command = ["git", "-C", str(package), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout  # noqa: S603
+    # Inside a hook of the user's, GIT_DIR names the user's repository; and reading must not take the index's lock.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-C", str(package), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20, env=own).stdout  # noqa: S603
 
 
 def peak_memory_bytes(device: torch.device) -> int:
