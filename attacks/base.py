@@ -62,9 +62,9 @@ class Attack:
 
     def _attempt(self, loss: Loss, images: Tensor, threat: Threat, draw: Draw) -> Attempt:
         before = loss.passes
-        (found,) = self.optimiser.run(loss, images, [threat], draw)
+        (found,) = self.optimiser.run(loss, images.clone(), [threat], draw)
         spent = loss.passes - before
-        found = found.detach()
+        found = found.detach().to(images.dtype)
         if found.shape != images.shape or not bool(torch.isfinite(found).all()):
             raise ValueError(f"the attack handed back images of shape {tuple(found.shape)}, or not finite ones")
         inside, moved = confine(found, images, threat)
@@ -77,12 +77,30 @@ class Attack:
 def confine(found: Tensor, clean: Tensor, threat: Threat) -> tuple[Tensor, bool]:
     """`found` inside the ball around `clean` and inside [0, 1], and whether anything had to move.
 
-    What lies inside within `TOLERANCE` is handed back bit for bit.
+    An image that lies inside within `TOLERANCE` is handed back bit for bit, whatever its neighbours do; at epsilon 0
+    it is the clean one.
     """
-    size = NORM[threat.norm].measure(found.double() - clean.double())
-    outside = bool((size > float(threat.epsilon) + TOLERANCE).any())
-    beyond = bool(((found < 0) | (found > 1)).any())
-    if not outside and not beyond:
-        return found, False
-    counts = NORM[threat.norm].project(to_counts(found.double()), to_counts(clean.double()), threat.radius)
-    return from_counts(counts).to(found.dtype), True
+    norm = NORM[threat.norm]
+    outside = _is_outside(found, clean, threat) | ((found < 0) | (found > 1)).flatten(1).any(1)
+    moved = bool(outside.any())
+    if threat.epsilon == 0 or not moved:
+        return (clean.clone() if threat.epsilon == 0 else found), moved
+    counts = norm.project(to_counts(found.double()), to_counts(clean.double()), threat.radius)
+    inside = from_counts(counts).to(found.dtype)
+    # Whole counts are worth most, but rounding to the images' own type may leave the ball; toward the clean pixel it
+    # cannot.
+    exact = norm.project(found.double() * 255, clean.double() * 255, threat.radius) / 255
+    short = exact.to(found.dtype)
+    grew = (short.double() - clean).abs() > (exact - clean).abs()
+    short = torch.where(grew, torch.nextafter(short, clean), short)
+    inside = torch.where(_per_image(_is_outside(inside, clean, threat)), short, inside)
+    return torch.where(_per_image(outside), inside, found), True
+
+
+def _is_outside(images: Tensor, clean: Tensor, threat: Threat) -> Tensor:
+    size = NORM[threat.norm].measure(images.double() - clean.double())
+    return size > float(threat.epsilon) + TOLERANCE
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values.reshape(-1, 1, 1, 1)

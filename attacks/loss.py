@@ -51,7 +51,7 @@ class Passes:
 
 @dataclass
 class _Memo:
-    """Values by images, compared bit for bit behind a cheap key."""
+    """Values by images, compared bit for bit behind a cheap key; copies, so nobody's work in place reaches them."""
 
     entries: dict[tuple[float, float], list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
 
@@ -63,11 +63,11 @@ class _Memo:
     def get(self, images: Tensor) -> Tensor | None:
         for known, value in self.entries.get(self._key(images), ()):
             if torch.equal(known, images):
-                return value
+                return value.clone()
         return None
 
     def put(self, images: Tensor, value: Tensor) -> None:
-        self.entries.setdefault(self._key(images), []).append((images, value))
+        self.entries.setdefault(self._key(images), []).append((images.detach().clone(), value.clone()))
 
 
 class FeatureMemo:
@@ -118,10 +118,17 @@ class Loss:
             return self._objective(self._features.features(images), self._references)
         n_real = self._features.n_real
         self._features.passes += Passes(forwards=n_real, forwards_spent=n_real)
-        return self._objective(self._features.embedder(images), self._references)
+        features = self._features.embedder(images)
+        if features.requires_grad:
+            features.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
+        return self._objective(features, self._references)
+
+    def _count_backward(self, gradient: Tensor) -> None:  # noqa: ARG002
+        n_real = self._features.n_real
+        self._features.passes += Passes(backwards=n_real, backwards_spent=n_real)
 
     def gradient(self, images: Tensor) -> Tensor:
-        """The gradient (B, C, H, W) of the summed loss; the images of an earlier call cost nothing.
+        """The gradient (B, C, H, W) of the summed loss, zero on padding; the images of an earlier call cost nothing.
 
         Raises:
             NonFiniteGradientError: a NaN or an infinity.
@@ -136,6 +143,7 @@ class Loss:
                 features = self._features.embedder(leaf)
                 total = self._objective(features, self._references).sum()
             (found,) = torch.autograd.grad(total, leaf)
+            found[n_real:] = 0
             if not bool(torch.isfinite(found).all()):
                 raise NonFiniteGradientError("the gradient of the objective is not finite")
             self._gradients.put(images, found)

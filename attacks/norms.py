@@ -42,6 +42,11 @@ def _per_image(values: Tensor) -> Tensor:
     return values.reshape(-1, 1, 1, 1)
 
 
+def _normal(uniform: Tensor) -> Tensor:
+    normal: Tensor = torch.special.ndtri(uniform.double().clamp(1e-15, 1 - 1e-15))
+    return normal
+
+
 class Linf:
     """The largest change of any pixel."""
 
@@ -70,26 +75,28 @@ class L2:
         return length
 
     def direction(self, gradient: Tensor) -> Tensor:
-        length = gradient.flatten(1).norm(dim=1)
-        return gradient / _per_image(length.where(length > 0, 1))
+        length = self.measure(gradient)
+        return (gradient / _per_image(length.where(length > 0, 1))).to(gradient.dtype)
 
     def project(self, counts: Tensor, clean: Tensor, radius: float) -> Tensor:
-        delta = counts - clean
-        length: Tensor = delta.flatten(1).norm(dim=1)
+        # In float64: over 1e5 pixels a float32 length may be wrong by 1e-4 of itself.
+        delta = counts.double() - clean
+        length = self.measure(delta)
         scale = torch.where(length > radius, radius / length.where(length > 0, 1), 1)
         # Clamping moves pixels toward the clean ones, which lie in [0, 255], so the ball still holds.
-        return (clean + delta * _per_image(scale)).clamp(0, 255)
+        return (clean + delta * _per_image(scale)).clamp(0, 255).to(counts.dtype)
 
     def start(self, uniform: Tensor) -> Tensor:
-        # A uniform direction, and a radius whose distribution fills the ball evenly.
-        points = uniform[0].numel()
-        share = uniform.flatten(1)[:, 0].pow(1 / points)
-        return self.surface(uniform) * _per_image(share)
+        # Direction and length of normal numbers are independent, and the length's distribution function gives the
+        # evenly distributed share of the ball that lies within the point's radius.
+        normal = _normal(uniform)
+        length, half = self.measure(normal), uniform[0].numel() / 2
+        share = torch.special.gammainc(torch.full_like(length, half), length.square() / 2).pow(0.5 / half)
+        return (normal * _per_image(share / length)).to(uniform.dtype)
 
     def surface(self, uniform: Tensor) -> Tensor:
-        normal: Tensor = torch.special.ndtri(uniform.double().clamp(1e-15, 1 - 1e-15))
-        length: Tensor = normal.flatten(1).norm(dim=1)
-        return (normal / _per_image(length)).to(uniform.dtype)
+        normal = _normal(uniform)
+        return (normal / _per_image(self.measure(normal))).to(uniform.dtype)
 
 
 NORM: Mapping[NormName, Norm] = {"linf": Linf(), "l2": L2()}

@@ -95,12 +95,15 @@ def _point(threat: Threat, size: Fraction, momentum: float, step: int) -> Hashab
     """The name of the images after `step` steps.
 
     It tells the ball apart only once the ball can bind, and momentum only from the second step on, since the first
-    direction is the gradient's own.
+    direction is the gradient's own. L2 lengths are rounded, so there a ball may bind where it is just reached, and
+    the first direction depends on the scale that momentum gives it.
     """
     if step == 0 or threat.epsilon == 0 or size == 0:
         return _CLEAN
-    binds = step * size > threat.epsilon
-    return ("walk", threat.norm, size, momentum if step > 1 else 0.0, step, threat.epsilon if binds else None)
+    rounded = threat.norm == "l2"
+    binds = step * size > threat.epsilon or (rounded and step > 1 and step * size == threat.epsilon)
+    own = threat.epsilon if binds else None
+    return ("walk", threat.norm, size, momentum if step > 1 or rounded else 0.0, step, own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +218,7 @@ class PGD(Optimiser):
     def trace(self, threat: Threat) -> Trace:
         zero = threat.epsilon == 0
         points = [
-            [_CLEAN if zero else ("pgd", self, threat, restart, step) for step in range(self.steps + 1)]
+            [_CLEAN if zero else self._point(threat, restart, step) for step in range(self.steps + 1)]
             for restart in range(self.restarts)
         ]
         ends = tuple(walk[-1] for walk in points)
@@ -224,6 +227,10 @@ class PGD(Optimiser):
             values=ends if self.restarts > 1 else (),
             final=ends[0] if self.restarts == 1 or zero else ("pgd", self, threat),
         )
+
+    def _point(self, threat: Threat, restart: int, step: int) -> Hashable:
+        """Starts depend on the ball alone, walks on the step length, neither on how many restarts there are."""
+        return ("pgd", threat, restart, step, (self.steps, self.step_ratio) if step else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ NORMS: tuple[NormName, ...] = ("linf", "l2")
 SIDES: tuple[Side, ...] = ("query", "gallery", "both")
 GOALS: tuple[Goal, ...] = ("untargeted", "targeted")
 
-_NUMBER = re.compile(r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,10 @@ class Threat:
 def parse_epsilon(value: str | float, norm: NormName = "linf") -> Fraction:
     """The exact radius behind `5/255`, `0.02` or `1e-3`.
 
-    A bare integer other than 0 is refused for L-inf, because `8` may mean 8/255 or 8 times the whole range.
+    A bare integer other than 0 is refused for L-inf, because `8` may mean 8/255 or 8 times the whole range. A float
+    that is the nearest one to k/255 means k/255.
 
-    >>> parse_epsilon("10/510") == parse_epsilon("5/255")
+    >>> parse_epsilon("10/510") == parse_epsilon("5/255") == parse_epsilon(5 / 255)
     True
 
     Raises:
@@ -71,6 +72,9 @@ def parse_epsilon(value: str | float, norm: NormName = "linf") -> Fraction:
             f"epsilon {text!r} is not a radius: expected a fraction such as 8/255 or a number such as 0.03."
         )
     epsilon = Fraction(top) / Fraction(bottom or 1)
+    counts = Fraction(round(epsilon * 255), 255)
+    if isinstance(value, float) and float(counts) == value:
+        epsilon = counts
     if norm == "linf":
         if not slash and re.fullmatch(r"[0-9]+", top) and epsilon != 0:
             raise UserError(

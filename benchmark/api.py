@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import UserError
+from ..models.registry import nearest
 from .runtime import Settings, quiet_threads
 
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ class Evaluation:
 
     def __getattr__(self, name: str) -> Any:
         """Any column: `result.mAP_attacked`."""
-        try:
-            return self.row[name]
-        except KeyError:
-            raise AttributeError(f"an evaluation has no column {name!r}") from None
+        if name == "row" or name not in self.row:  # `row` is asked for here only while a copy is being made
+            raise AttributeError(f"an evaluation has no column {name!r}")
+        return self.row[name]
 
     def __str__(self) -> str:
         """Clean and attacked scores in one line."""
@@ -117,6 +117,7 @@ def evaluate(
     from .progress import Silent
     from .runner.run import run_grid
 
+    _refuse_unknown(options)
     settings = Settings(**{key: options.pop(key) for key in list(options) if key in Settings.__dataclass_fields__})
     asked = {
         "name": "evaluate",
@@ -131,13 +132,33 @@ def evaluate(
 
     document = Document(name="evaluate", text=json.dumps(asked, default=str), folder=Path.cwd(), data=asked, lines={})
     grid = resolve(document)
+    for key, values in (("side", grid.sides), ("goal", grid.goals), ("seeds", grid.seeds)):
+        if len(values) > 1:
+            raise UserError(f"evaluate takes one cell, got {key} {list(values)}; give one, or use robustreid.run.")
     with tempfile.TemporaryDirectory(prefix="robustreid-") as temporary:
         path = Path(out) if out else Path(temporary)
         run_grid(grid, path, settings, Silent())
-        row = {str(column): value for column, value in load(path).iloc[0].to_dict().items()}
+        row = {str(column): _plain(value) for column, value in load(path).iloc[0].to_dict().items()}
     if row["status"] != "done":
         raise RuntimeError(f"the evaluation {row['status']}: {row['reason']}")
     return Evaluation(row)
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    from .config.schema import GridFile
+
+    taken = {"name", "models", "datasets", "attacks", "epsilons", "side"}
+    known = [*(key for key in GridFile.model_fields if key not in taken), *Settings.__dataclass_fields__]
+    for key in options:
+        if key not in known:
+            raise UserError(f"evaluate takes no option {key!r}.{nearest(key, known)} It takes: {', '.join(known)}.")
+
+
+def _plain(value: Any) -> Any:
+    """A list of a row as a tuple, so that results compare like any other values."""
+    import numpy as np
+
+    return tuple(value.tolist()) if isinstance(value, np.ndarray) else value
 
 
 def _model_entry(model: str | Path | Mapping[str, Any]) -> dict[str, Any]:

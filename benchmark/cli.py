@@ -6,14 +6,18 @@ Names load late: `--help` imports no torch. What the user can mend is one senten
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from .. import UserError
+from .. import StorageError, UserError
 from ..models.registry import load_reference, nearest
 from .runtime import quiet_threads
 
@@ -33,11 +37,38 @@ LISTS: Mapping[str, str] = {
     "datasets": "robustreid.benchmark.commands:list_datasets",
 }
 
+_ENDLESS = re.compile(r"(\S{120})\S{600,}")
+
+#: What the operating system says when the place that output goes to is full or broken.
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
 INTERRUPTED, BUG = 130, 70
+
+
+class _ClosedPipeError(Exception):
+    """A closed pipe under another name: click ends the process by itself, with code 1, where it sees one."""
+
+
+@contextlib.contextmanager
+def _renamed_closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ClosedPipeError from error
 
 
 class LateGroup(click.Group):
     """A group that imports a command when it is asked for, and not before."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click does it; `--help` is printed here."""
+        with _renamed_closed_pipe():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it."""
+        with _renamed_closed_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of the table."""
@@ -75,7 +106,7 @@ def cli() -> None:
     """Measure how robust person re-identification models are: attack, rank, and keep what came out in parquet."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one return an outcome)
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code; the console script exits with it."""
     quiet_threads()
     try:
@@ -86,24 +117,47 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one r
         return _say(_sentence(error), UserError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _say("Interrupted. What was finished stands; the same command goes on from there.", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): not our failure.
-        sys.stderr.close()
-        return 0
     except MemoryError:
         return _say("Out of memory; run again with a smaller --batch-size.", BUG)
-    except Exception:  # noqa: BLE001 (a bug: its traceback is kept)
-        traceback.print_exc()
-        return _say("This is a bug in robustreid; please report it with the traceback above.", BUG)
+    except BaseException as error:  # noqa: BLE001 (an exit of somebody else's code is as much a bug as an exception)
+        return _unforeseen(error)
     return result if isinstance(result, int) else 0
 
 
+def _unforeseen(error: BaseException) -> int:
+    """The exit code of what no command foresaw: an output that cannot be written, or a bug."""
+    if isinstance(error, _ClosedPipeError):
+        _drop_output()
+        return 0  # the reader of our output went away (`| head`): not our failure
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
+        _drop_output()
+        return _say(
+            f"The output could not be written: {error.strerror}. What was finished stands.", StorageError.exit_code
+        )
+    traceback.print_exception(error)
+    return _say("This is a bug in robustreid; please report it with the traceback above.", BUG)
+
+
+def _drop_output() -> None:
+    """Lead standard output nowhere, so that Python does not stumble over the same error when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # there may be no such file, in a notebook or a test
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _sentence(error: click.ClickException) -> str:
-    text = error.format_message().rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":  # click 8.1 has none: it prints the same help by itself
+        return error.format_message()
+    text = " ".join(error.format_message().split()).rstrip(".")
     ctx = getattr(error, "ctx", None)
-    return f"{text}; see `{ctx.command_path} --help`." if ctx else f"{text}."
+    if ctx is None:
+        return f"{text}."
+    return f"{text}{' See' if text.endswith('?') else '; see'} `{ctx.command_path} --help`."
 
 
 def _say(text: str, code: int) -> int:
-    click.echo(text, err=True)
+    """Say it on standard error. A word that no terminal has room for is cut: names come from files of others."""
+    with contextlib.suppress(OSError):  # nobody may listen any more
+        click.echo(_ENDLESS.sub(lambda word: f"{word[1]}... ({len(word[0])} characters)", text), err=True)
     return code

@@ -31,9 +31,24 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
 
 
+class _Folder(click.Path):
+    """A path that can be looked at, whether anything is there or not."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        try:
+            path.exists()
+        except OSError as error:
+            self.fail(f"{str(path)!r}: {error.strerror}", param, ctx)
+        return path
+
+
 @click.command()
 @click.argument("grid")
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory. [default: runs/NAME]")
+@click.option("--out", type=_Folder(), help="Run directory. [default: runs/NAME]")
 @click.option(
     "--again",
     type=click.Choice(["never", "failed", "always"]),
@@ -90,7 +105,7 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
 
 @click.command()
 @click.argument("grid")
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory to compare with. [default: runs/NAME]")
+@click.option("--out", type=_Folder(), help="Run directory to compare with. [default: runs/NAME]")
 @click.option("-k", "select", metavar="EXPR", help="Only cells whose label matches, as 'ama-ifgsm and not query'.")
 @click.option("--json", "as_json", is_flag=True, help="Print the cells as a JSON array.")
 def plan(grid: str, out: Path | None, select: str | None, as_json: bool) -> None:
@@ -145,7 +160,7 @@ def _plan_records(made: Plan, stands: dict[str, str], chosen: set[str]) -> list[
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=_Folder())
 @click.option("--json", "as_json", is_flag=True, help="Print the cells as a JSON array.")
 def status(directory: Path, as_json: bool) -> None:
     """Show how far the run in DIRECTORY is: cells by status, what failed and why, what is still to run."""
@@ -167,7 +182,7 @@ def status(directory: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(list(LISTS)))
+@click.argument("kind", type=click.Choice(list(LISTS)), metavar="KIND")
 @click.option("--json", "as_json", is_flag=True, help="Print one array of objects, each with `name`.")
 def ls(kind: str, as_json: bool) -> None:
     """List what can stand in a grid: models (architectures and zoo), attacks, or data set formats."""

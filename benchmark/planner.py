@@ -103,7 +103,8 @@ def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
     forwards: set[tuple[int, Hashable]] = set()
     for cell in cells:
         trace = cell.attack.optimiser.trace(cell.threat)
-        seed = cell.seed if cell.attack.optimiser.is_random else 0
+        # At epsilon 0 every walk stays at the clean image, whatever was drawn.
+        seed = cell.seed if cell.attack.optimiser.is_random and cell.threat.epsilon else 0
         objective = cell.attack.objective if trace.gradients else ""
         gradients.update((objective, seed, point) for point in trace.gradients)
         forwards.update((seed, point) for point in (*trace.values, trace.final))
@@ -150,7 +151,9 @@ def make_plan(grid: Grid, sets: Mapping[str, OpenSet], absent: Sequence[DatasetR
         cells.setdefault(cell.cell_id, cell)
     for index, exclusion in enumerate(grid.exclusions):
         if index not in used:
-            raise UserError(f"exclude[{index}] matches no cell of the grid ({exclusion}); correct or remove it.")
+            raise UserError(f"exclude[{index}] ({exclusion}) matches no cell of the grid; correct it or remove it.")
+    if not cells:
+        raise UserError("The exclusions leave no cell of the grid; remove one of them.")
     return Plan(cells=tuple(cells.values()), sets=sets, absent=tuple(absent))
 
 

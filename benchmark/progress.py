@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -82,6 +82,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60:02d} s" if minutes else f"{whole} s"
 
 
+def _now() -> float:
+    return time.monotonic()
+
+
 @dataclass
 class PlainLines:
     """A line when something starts, ends, and now and then between: for files, pipes and CI."""
@@ -89,8 +93,9 @@ class PlainLines:
     stream: TextIO = field(default_factory=lambda: sys.stderr)
 
     def note(self, text: str) -> None:
-        """Say one line."""
-        print(text, file=self.stream, flush=True)
+        """Say one line. Where nobody listens any more the line is lost, never the run."""
+        with suppress(OSError):
+            print(text, file=self.stream, flush=True)
 
     def start(self, title: str, total: float) -> Stage:
         """A stage that says how far it is every few seconds."""
@@ -103,12 +108,12 @@ class _PlainStage:
     title: str
     total: float
     done: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=_now)
+    said: float = field(default_factory=_now)
 
     def advance(self, units: float) -> None:
         self.done += units
-        now = time.monotonic()
+        now = _now()
         if now - self.said >= _EVERY and 0 < self.done < self.total:
             self.said = now
             left = (now - self.started) * (self.total / self.done - 1)
@@ -116,7 +121,7 @@ class _PlainStage:
 
     def finish(self) -> None:
         if self.total:
-            self.lines.note(f"{self.title}: {duration(time.monotonic() - self.started)}")
+            self.lines.note(f"{self.title}: {duration(_now() - self.started)}")
 
 
 class Bars:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import UserError, __version__
-from .records import Environment
 
 if TYPE_CHECKING:
     import torch
+
+    from .records import Environment
 
 #: Images a forward takes at once where nothing else was asked for.
 BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
@@ -86,6 +87,8 @@ def make_exact(device: torch.device) -> None:
 def environment(device: torch.device) -> Environment:
     """What goes into every row's provenance."""
     import torch
+
+    from .records import Environment
 
     commit, dirty = _checkout()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()

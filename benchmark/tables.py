@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .config.reading import printable
 from .planner import Cost
 
 if TYPE_CHECKING:
@@ -86,12 +87,16 @@ def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -
             shared += plan.clean_cost(group)
     head = ("group", "cells", "stand", "gradients", "shared", "forwards", "shared")
     text = [text_table(head, lines)] if lines else ["No cell matches."]
-    text += [f"{request.label}: not found: {request.root}" for request in plan.absent]
+    text += [printable(f"{request.label}: not found: {request.root}") for request in plan.absent]
     text.append(
-        f"{n_pending} cells to run: {alone.gradients:,} gradients and {alone.forwards:,} forwards one by one, "
+        f"{_cells(n_pending)} to run: {alone.gradients:,} gradients and {alone.forwards:,} forwards one by one, "
         f"{shared.gradients:,} and {shared.forwards:,} shared (image passes)."
     )
     return "\n".join(text)
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' * (count != 1)}"
 
 
 def _costs(plan: Plan, group: Group) -> list[str]:
@@ -105,7 +110,7 @@ def status_text(records: Sequence[Mapping[str, str]], *, is_running: bool) -> st
     """Counts by status, then every cell that failed or was skipped with its reason."""
     counts = Counter(record["status"] for record in records)
     parts = [f"{counts[name]} {name}" for name in ("done", "failed", "skipped", "to run") if counts[name]]
-    lines = [f"{len(records)} cells: {', '.join(parts) or 'none'}{'; a process is writing this run' * is_running}."]
+    lines = [f"{_cells(len(records))}: {', '.join(parts) or 'none'}{'; a process is writing this run' * is_running}."]
     lines += [f"{r['status']}: {r['name']}: {r['reason']}" for r in records if r["reason"]]
     return "\n".join(lines)
 

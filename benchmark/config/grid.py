@@ -14,7 +14,7 @@ from ...models.base import ModelSpec, Normalise
 from ...models.registry import unknown
 from ..datasets.opening import DatasetRequest
 from .reading import Document, Place, parse_document, read_document
-from .schema import DatasetEntry, GridFile, ModelEntry, NormaliseEntry, check
+from .schema import KEYS, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, NormaliseEntry, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,11 @@ class Exclusion:
     side: Side | None
     goal: Goal | None
     seed: int | None
+
+    def __str__(self) -> str:
+        """As the file has it: `model: osnet, side: query`."""
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        return ", ".join(f"{k}: {v.label if isinstance(v, Threat) else v}" for k, v in given.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +60,16 @@ def load_grid(path: str | Path) -> Grid:
         UserError: anything wrong in it, a line a problem, with the line and path of the key.
     """
     given = Path(path)
-    if given.suffix not in {".yml", ".yaml"} and not given.exists():
-        return resolve(_shipped(str(path)))
-    return resolve(read_document(given))
+    if given.suffix in {".yml", ".yaml"} or _exists(given):
+        return resolve(read_document(given))
+    return resolve(_shipped(str(path)))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _shipped(name: str) -> Document:
@@ -83,17 +95,19 @@ class _Resolver:
         self.document = document
         self.file = file
         self.problems: list[UserError] = []
+        #: Models that resolved, by their place in the file.
+        self.models: dict[int, ModelSpec] = {}
 
     def grid(self) -> Grid:
         file = self.file
         norm: NormName = file.norm
-        models = self._each("models", file.models, self._model)
+        self._each("models", list(enumerate(file.models)), self._add_model)
         datasets = self._each("datasets", file.datasets, self._dataset)
         attacks = self._each("attacks", file.attacks, lambda entry: resolve_attack(entry.name, entry.model_extra))
         threats = self._each("epsilons", file.epsilons, lambda value: _threat(value, norm))
         for section, entries in (("models", file.models), ("datasets", file.datasets)):
             self._unique(section, [entry.name for entry in entries])
-        self._same_models(models)
+        self._same_models()
         known = {
             "model": [entry.name for entry in file.models],
             "dataset": [entry.name for entry in file.datasets],
@@ -104,7 +118,7 @@ class _Resolver:
         return Grid(
             name=file.name,
             text=self.document.text,
-            models=tuple(models),
+            models=tuple(self.models.values()),
             datasets=tuple(datasets),
             attacks=tuple(attacks),
             threats=tuple(dict.fromkeys(threats)),
@@ -133,7 +147,15 @@ class _Resolver:
             raise kind("\n".join(str(problem) for problem in self.problems))
 
     def _path(self, value: str | None) -> Path | None:
-        return None if value is None else self.document.folder / Path(value).expanduser()
+        if value is None:
+            return None
+        try:
+            path = self.document.folder / Path(value).expanduser()
+            path.exists()
+        except (OSError, RuntimeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "there is no such user"
+            raise UserError(f"the path {value!r} cannot be looked at: {why}; give another.") from None
+        return path
 
     def _dataset(self, entry: DatasetEntry) -> DatasetRequest:
         from ..datasets.catalogue import FORMATS
@@ -148,6 +170,10 @@ class _Resolver:
         if entry.root is None:
             raise UserError(f"Data set {entry.name!r} needs a `root`: the folder that holds its images.")
         return DatasetRequest(label=entry.name, format=layout, root=self._path(entry.root))
+
+    def _add_model(self, numbered: tuple[int, ModelEntry]) -> None:
+        index, entry = numbered
+        self.models[index] = self._model(entry)
 
     def _model(self, entry: ModelEntry) -> ModelSpec:
         from ...models.load import resolve as resolve_model
@@ -180,21 +206,25 @@ class _Resolver:
             if name in names[:index]:
                 self._note((section, index), UserError(f"the name {name!r} is taken above; give one of them another."))
 
-    def _same_models(self, models: list[ModelSpec]) -> None:
-        for index, model in enumerate(models):
-            for other in models[:index]:
+    def _same_models(self) -> None:
+        for index, model in self.models.items():
+            for other in (self.models[before] for before in self.models if before < index):
                 if model.identity() == other.identity() and model.label != other.label:
                     twin = UserError(
                         f"{model.label!r} has the weights and settings of {other.label!r}; remove one of the two."
                     )
-                    self._note(("models",), twin)
+                    self._note(("models", index), twin)
 
 
 def _threat(value: str | float, norm: NormName) -> Threat:
     return Threat(norm=norm, epsilon=parse_epsilon(value, norm))
 
 
-def _exclusion(entry: Any, known: Mapping[str, list[str]], norm: NormName) -> Exclusion:
+def _exclusion(entry: ExcludeEntry, known: Mapping[str, list[str]], norm: NormName) -> Exclusion:
+    if entry == ExcludeEntry():
+        raise UserError(
+            f"an exclusion without keys would leave no cell; give at least one of {', '.join(KEYS['exclude'])}."
+        )
     for key, names in known.items():
         value = getattr(entry, key)
         if value is not None and value not in names:

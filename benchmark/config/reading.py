@@ -14,7 +14,16 @@ from ... import UserError
 #: Where a value stands: keys and list positions from the root of the document.
 Place = tuple[str | int, ...]
 
+_TOO_DEEP = "values are nested without end, expected a grid file; write it without aliases to themselves."
+#: How many values a file may have once its aliases are expanded: a few lines of aliases can mean billions.
+MAX_VALUES = 100_000
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with line breaks, control characters and changes of direction spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +46,11 @@ class Document:
 
     def where(self, place: Place) -> str:
         """`grid.yml:12: models[1].weights`, for the front of a message."""
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-        return f"{self.name}:{self.line(place)}: {path}" if path else f"{self.name}:{self.line(place)}"
+        parts = [f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in place]
+        path = "".join(parts).removeprefix(".")
+        # What never was a file has no lines.
+        front = f"{self.name}:{self.line(place)}" if self.lines else self.name
+        return f"{front}: {path}" if path else front
 
 
 def read_document(path: Path) -> Document:
@@ -50,7 +62,8 @@ def read_document(path: Path) -> Document:
             f"There is no file {str(path)!r}; give the path of a grid file (see `robustreid run --help`)."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error}; expected a YAML file in UTF-8.") from error
+        why = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
+        raise UserError(f"{str(path)!r} cannot be read: {why}; expected a YAML file in UTF-8.") from error
     return parse_document(text, name=str(path), folder=path.resolve().parent)
 
 
@@ -72,40 +85,54 @@ def parse_document(text: str, *, name: str, folder: Path) -> Document:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{name}:{line}: this is not YAML: {error.problem or error.context}.") from None
     except YAMLError as error:
-        raise UserError(f"{name}: this is not YAML: {error}.") from None
+        raise UserError(f"{name}: this is not YAML: {' '.join(str(error).split())}.") from None
+    except RecursionError:
+        raise UserError(f"{name}: {_TOO_DEEP}") from None
     lines: dict[Place, int] = {(): 1}
-    data = _plain(raw, (), name, lines)
+    try:
+        data = _plain(raw, (), name, lines)
+    except RecursionError:
+        raise UserError(f"{name}: {_TOO_DEEP}") from None
     return Document(name=name, text=text, folder=folder, data=data, lines=lines)
 
 
-def _plain(value: Any, place: Place, name: str, lines: dict[Place, int]) -> Any:  # noqa: PLR0911 (one a type)
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+def _plain(value: Any, place: Place, name: str, lines: dict[Place, int]) -> Any:
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+    line = lines.get(place, 1)
+    if len(lines) > MAX_VALUES:
+        raise UserError(f"{name}: more than {MAX_VALUES:,} values, expected a grid file; write it without aliases.")
+    tag = getattr(getattr(value, "tag", None), "value", None)
+    if tag is not None:
+        raise UserError(f"{name}:{line}: YAML tags such as {tag!r} are not read; write the plain value.")
     if isinstance(value, CommentedMap):
         plain: dict[str, Any] = {}
         for key, item in value.items():
             there = (*place, str(key))
-            lines[there] = value.lc.key(key)[0] + 1 if key in value.lc.data else lines.get(place, 1)
+            if there in lines:
+                raise UserError(f"{name}:{line}: the key {str(key)!r} stands twice; remove one of the two.")
+            lines[there] = value.lc.key(key)[0] + 1 if key in (value.lc.data or {}) else line
             plain[str(key)] = _plain(item, there, name, lines)
         return plain
     if isinstance(value, CommentedSeq):
         items = []
         for index, item in enumerate(value):
             there = (*place, index)
-            lines[there] = value.lc.item(index)[0] + 1
+            lines[there] = value.lc.item(index)[0] + 1 if index in (value.lc.data or {}) else line
             items.append(_plain(item, there, name, lines))
         return items
-    line = lines.get(place, 1)
-    if isinstance(value, TaggedScalar):
-        raise UserError(f"{name}:{line}: YAML tags such as {value.tag.value!r} are not read; write the plain value.")
+    return _scalar(value, f"{name}:{line}")
+
+
+def _scalar(value: Any, where: str) -> Any:
+    """A value of Python's own types; what YAML knows beside them (dates, bytes) is its text."""
     if isinstance(value, str):
-        return _expand(str(value), f"{name}:{line}")
+        return _expand(str(value), where)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
     return str(value)
 
 

@@ -111,10 +111,10 @@ def _size(file: Path, content: bytes) -> tuple[int, int]:
 
 def broken_image(file: Path, error: Exception) -> InvalidFileError:
     """The one sentence for a file that does not decode."""
-    return InvalidFileError(
-        f"{str(file)!r} is not a readable image ({type(error).__name__}: {error}); "
-        f"restore it or remove it from the set."
-    )
+    # Pillow names what it was given, and that is our buffer.
+    unknown = type(error).__name__ == "UnidentifiedImageError"
+    reason = "no image format that is known" if unknown else f"{type(error).__name__}: {error}"
+    return InvalidFileError(f"{str(file)!r} is not a readable image ({reason}); restore it or remove it from the set.")
 
 
 def _kept_at(root: Path) -> Path:

@@ -16,7 +16,8 @@ from ... import InvalidFileError, UserError
 from ..evaluation import PROTOCOLS
 from .retrieval import Images, RetrievalSet
 
-_NAME = re.compile(r"(-?\d+)_c(\d+)")
+# ASCII digits, and no more of them than an identity can have: 64 bits hold every one.
+_NAME = re.compile(r"(-?[0-9]{1,18})_c([0-9]{1,18})(?![0-9])")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import StorageError
+from ...attacks.base import Attempt
 from ...attacks.counts import quantise
 from ...attacks.draw import Draw
-from ...attacks.loss import FeatureMemo, Loss
+from ...attacks.loss import FeatureMemo, Loss, Passes
 from ...attacks.norms import NORM
 from ...attacks.references import Selection, to_references
 from ...models.base import Embedder
@@ -27,6 +28,7 @@ from ..records import Cell
 from ..store.directory import RunDirectory
 from .batches import Batch, SideImages, make_batches
 from .features import to_rows
+from .images import has_images, keep_images, wanted_images
 from .journal import BatchResult, Journal
 
 
@@ -78,7 +80,12 @@ def attack_side(
         batches = list(named_batches(arena, side, references.selection, key, name))
         for label, batch in batches:
             known = arena.journal.cells(label)
-            todo = [cell for cell in same if cell.cell_id not in known and cell.cell_id not in arena.failed]
+            todo = [
+                cell
+                for cell in same
+                if cell.cell_id not in arena.failed
+                and not (cell.cell_id in known and _has_images(arena, cell, side, references.selection, batch))
+            ]
             if todo:
                 found = _run_batch(arena, todo, side, references, batch)
                 if found:
@@ -96,20 +103,49 @@ def named_batches(
         yield f"{side}-{policy}-{seed}{name and '-'}{name}-{index:06d}", batch
 
 
+def _has_images(arena: Arena, cell: Cell, side: SideName, selection: Selection, batch: Batch) -> bool:
+    wanted = wanted_images(selection, arena.keep_images)
+    return has_images(arena.run.images(cell.cell_id), arena.data.side(side).paths, batch, wanted)
+
+
 def _run_batch(arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, batch: Batch) -> dict[str, BatchResult]:
+    """What each cell comes to on a batch; one that fails is told and left out.
+
+    First every cell walks, then every cell is scored: an image at which one cell is scored may be one at which another
+    takes a gradient, and then its feature is there already.
+    """
     people = arena.data.side(side)
     images = arena.images(side).load(batch)
     n_real = len(batch.indices)
     references = to_references(batch.pad(bank.counts[batch.indices]), batch.pad(bank.means[batch.indices]), images)  # type: ignore[arg-type]
-    memo = FeatureMemo(arena.embedder, n_real)
+    memo = FeatureMemo(batch.placed(arena.embedder), n_real)
     ids = tuple(people.paths[index] for index in batch.indices) + ("",) * (batch.size - n_real)
+    wanted = wanted_images(bank.selection, arena.keep_images)
     losses: dict[str, Loss] = {}
-    found = {}
-    for cell in cells:
+
+    def walk(cell: Cell) -> _Walked:
         objective = cell.attack.objective
         loss = losses.setdefault(objective, Loss(memo, cell.attack.objective_for(cell.goal), references))
+        return _walk(cell, loss, images, Draw(cell.seed, ids))
+
+    def finish(cell: Cell) -> BatchResult:
+        result, scored = _score(cell, walked[cell.cell_id], memo, images)
+        keep_images(arena.run, cell.cell_id, people.paths, batch, scored, wanted)
+        return result
+
+    walked = _each(arena, cells, walk)
+    return _each(arena, [cell for cell in cells if cell.cell_id in walked], finish)
+
+
+_T = TypeVar("_T")
+
+
+def _each(arena: Arena, cells: Sequence[Cell], work: Callable[[Cell], _T]) -> dict[str, _T]:
+    """What `work` gives for each cell, by id; where it raises, the cell has failed."""
+    found = {}
+    for cell in cells:
         try:
-            found[cell.cell_id] = _attempt(cell, loss, memo, images, Draw(cell.seed, ids), n_real, arena, batch, side)
+            found[cell.cell_id] = work(cell)
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001 (whatever a model or an attack does wrong is a result)
@@ -126,48 +162,39 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:1000]
 
 
-def _attempt(
-    cell: Cell,
-    loss: Loss,
-    memo: FeatureMemo,
-    images: Tensor,
-    draw: Draw,
-    n_real: int,
-    arena: Arena,
-    batch: Batch,
-    side: SideName,
-) -> BatchResult:
+@dataclass(frozen=True, kw_only=True)
+class _Walked:
+    """A batch that a cell has attacked and not scored yet."""
+
+    attempt: Attempt
+    passes: Passes
+    seconds: float
+
+
+def _walk(cell: Cell, loss: Loss, images: Tensor, draw: Draw) -> _Walked:
     started, before = time.perf_counter(), loss.passes
     (attempt,) = cell.attack.build()(loss, images, [cell.threat], draw)
-    scored = quantise(attempt.images, images)
-    is_rounded = not torch.equal(scored, attempt.images)
+    return _Walked(attempt=attempt, passes=loss.passes - before, seconds=time.perf_counter() - started)
+
+
+def _score(cell: Cell, walked: _Walked, memo: FeatureMemo, images: Tensor) -> tuple[BatchResult, Tensor]:
+    """What a cell comes to on a batch, and the 8-bit images that were scored."""
+    started, before, n_real = time.perf_counter(), memo.passes, memo.n_real
+    attacked = walked.attempt.images
+    scored = quantise(attacked, images)
+    is_whole = cell.attack.optimiser.is_whole(cell.threat) and torch.equal(scored[:n_real], attacked[:n_real])
     features = to_rows(memo.features(scored), n_real)
-    unrounded = to_rows(memo.features(attempt.images), n_real) if is_rounded else None
+    unrounded = None if is_whole else to_rows(memo.features(attacked), n_real)
     if not all(np.isfinite(rows).all() for rows in (features, unrounded) if rows is not None):
         raise NonFiniteFeatureError("the model gives features that are not finite on attacked images")
-    delta = (attempt.images.double() - images.double())[:n_real]
-    _keep_images(arena, cell, side, batch, scored)
-    return BatchResult(
+    delta = (attacked.double() - images.double())[:n_real]
+    result = BatchResult(
         features=features,
         unrounded=unrounded,
         linf=NORM["linf"].measure(delta).cpu().numpy(),
         l2=NORM["l2"].measure(delta).cpu().numpy(),
-        passes=loss.passes - before,
-        seconds=time.perf_counter() - started,
-        flags=attempt.flags,
+        passes=walked.passes + (memo.passes - before),
+        seconds=walked.seconds + time.perf_counter() - started,
+        flags=walked.attempt.flags,
     )
-
-
-def _keep_images(arena: Arena, cell: Cell, side: SideName, batch: Batch, scored: Tensor) -> None:
-    """Write the first `keep_images` images of the side, as 8-bit PNG under their own names."""
-    from PIL import Image
-
-    people = arena.data.side(side)
-    for row, index in enumerate(batch.indices.tolist()):
-        if index >= arena.keep_images:
-            continue
-        pixels = (scored[row] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format="PNG")
-        place = (arena.run.images(cell.cell_id) / people.paths[index]).with_suffix(".png")
-        arena.run.write(place, buffer.getvalue())
+    return result, scored

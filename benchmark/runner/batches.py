@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...attacks.counts import from_counts
+from ...models.base import Embedder
 from ...models.pixels import resize
 from ..datasets.decoded import DecodedImages
 from ..records import PerturbAt
@@ -22,6 +23,9 @@ class Batch:
 
     #: Their places on the side, in order.
     indices: NDArray[np.int64]
+    #: Their places in the model's batch: the same for an image whoever else is attacked, since in a matrix product the
+    #: last bits of a row may depend on its place.
+    places: NDArray[np.int64]
     #: How many images the model is fed, padding included.
     size: int
 
@@ -30,17 +34,45 @@ class Batch:
         padding = [(0, self.size - len(values))] + [(0, 0)] * (values.ndim - 1)
         return np.pad(values, padding)
 
+    def placed(self, embedder: Embedder) -> Embedder:
+        """The model behind images that come real ones first and padding after: each is put where it belongs."""
+        if np.array_equal(self.places, np.arange(len(self.places))):
+            return embedder
+        free = np.setdiff1d(np.arange(self.size), self.places)
+        where = torch.from_numpy(np.concatenate([self.places, free]))
+        return _Placed(embedder=embedder, where=where, order=torch.argsort(where))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    embedder: Embedder
+    #: (B,) where in the model's batch each image goes, and the inverse of that.
+    where: Tensor
+    order: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.embedder(images[self.order])[self.where]
+
 
 def make_batches(sizes: NDArray[np.int64], indices: NDArray[np.int64], batch_size: int) -> list[Batch]:
-    """Images of one size share batches, in their order; sizes in the order of their first image."""
+    """The batches of the images `indices` of a side whose images have `sizes` (N, 2).
+
+    All images of one size share batches, in their order; sizes come in the order of their first image. A batch holds
+    those of its images that are wanted, each at its place; one that holds none is left out.
+    """
+    wanted = np.zeros(len(sizes), dtype=bool)
+    wanted[indices] = True
     by_size: dict[tuple[int, ...], list[int]] = {}
-    for index in indices.tolist():
-        by_size.setdefault(tuple(sizes[index].tolist()), []).append(index)
-    return [
-        Batch(indices=np.array(same[start : start + batch_size], dtype=np.int64), size=batch_size)
-        for same in by_size.values()
-        for start in range(0, len(same), batch_size)
-    ]
+    for index, size in enumerate(sizes.tolist()):
+        by_size.setdefault(tuple(size), []).append(index)
+    batches = []
+    for same in by_size.values():
+        for start in range(0, len(same), batch_size):
+            chunk = np.array(same[start : start + batch_size], dtype=np.int64)
+            places = np.flatnonzero(wanted[chunk])
+            if len(places):
+                batches.append(Batch(indices=chunk[places], places=places, size=batch_size))
+    return batches
 
 
 @dataclass(frozen=True, kw_only=True)

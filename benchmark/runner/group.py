@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ... import StorageError
 from ...attacks.loss import Passes
-from ...attacks.references import select
+from ...attacks.references import Selection, select
 from ..datasets.retrieval import SideName
 from ..planner import Group, reference_key
 from ..records import Cell, Environment, Outcome, Row
@@ -20,6 +20,7 @@ from ..runtime import peak_memory_bytes
 from ..store.schema import query_table
 from .attacking import Arena, Bank, attack_side, describe, named_batches
 from .features import CleanFeatures
+from .images import wanted_images, write_manifest
 from .scoring import Scorer, problem_of
 
 #: Raised where attacking both sides leaves a better score than attacking the gallery alone.
@@ -104,7 +105,7 @@ class GroupRun:
         selection = self._bank(cell, side, attacked).selection
         features = self.clean.side(side).copy()
         unrounded = features.copy()
-        found = _SideResult(features=features, unrounded=unrounded, n_attacked=len(selection.attacked))
+        found = _SideResult(features=features, unrounded=unrounded, selection=selection)
         for label, batch in named_batches(self.arena, side, selection, reference_key(cell), name):
             result = self.arena.journal.result(label, cell.cell_id)
             features[batch.indices] = result.features
@@ -148,7 +149,7 @@ class GroupRun:
             _, alone = self.scorer.scores(problem, {"gallery": results["gallery"].features})
             if attacked.mAP.value > alone.mAP.value:
                 flags |= {FLAG_BOTH_WEAKER}
-        n_attacked = sum(result.n_attacked for result in results.values())
+        n_attacked = sum(len(result.selection.attacked) for result in results.values())
         n_clean = len(data.paths)
         clean_spent = self.clean_spent if cell is self.group.cells[0] else 0
         passes = sum(
@@ -178,6 +179,9 @@ class GroupRun:
             attacked=queries,
         )
         row = Row(cell=cell, status="done", outcome=outcome, environment=self.environment)
+        count = self.arena.keep_images
+        kept = {side: wanted_images(result.selection, count) for side, result in results.items()}
+        write_manifest(self.arena.run, cell.cell_id, data, kept)
         self.arena.run.commit(row, table)
         self.landed(row)
 
@@ -192,7 +196,7 @@ class _SideResult:
 
     features: NDArray[np.float32]
     unrounded: NDArray[np.float32]
-    n_attacked: int
+    selection: Selection
     linf_max: float = 0.0
     l2_sum: float = 0.0
     passes: Passes = field(default_factory=Passes)

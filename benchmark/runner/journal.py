@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -101,6 +102,7 @@ class Journal:
     def drop(self) -> None:
         """Remove everything: the rows stand."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        _remove_empty(self.run.work)
 
 
 def sweep_journals(run: RunDirectory, wanted: set[str]) -> None:
@@ -108,3 +110,10 @@ def sweep_journals(run: RunDirectory, wanted: set[str]) -> None:
     for folder in run.work.iterdir() if run.work.is_dir() else ():
         if folder.name not in wanted:
             shutil.rmtree(folder, ignore_errors=True)
+    _remove_empty(run.work)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder unless something is left in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ... import StorageError, UserError
+from ...models.base import ModelSpec
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
 from ..config.grid import Grid
@@ -54,7 +55,7 @@ def run_grid(grid: Grid, path: Path, settings: Settings, reporter: Reporter) -> 
         StorageError: the file system failed; what was finished stands.
     """
     device = pick_device(settings.device)
-    make_exact()
+    make_exact(device)
     wanted = matcher(settings.select) if settings.select else None
     sets, _ = open_sets(grid.datasets, workers=settings.workers, reporter=reporter)
     plan = make_plan(grid, sets)
@@ -102,10 +103,10 @@ class _Runner:
         for spec in {cell.model.label: cell.model for cell in self.plan.cells}.values():
             try:
                 self._model = (spec.label, build(spec, device=str(self.device), trust_code=self.settings.trust_code))
-            except UserError:
-                raise
-            except Exception as error:  # noqa: BLE001 (code that fails is a result: its cells get rows)
-                self._broken[spec.label] = describe(error)
+            except Exception as error:  # code that fails is a result: its cells get rows
+                if isinstance(error, UserError) and not _is_fault_of_code(spec, error):
+                    raise
+                self._broken[spec.label] = str(error) if isinstance(error, UserError) else describe(error)
                 self.reporter.note(f"The model {spec.label!r} does not build:\n{traceback.format_exc()}")
 
     def decode_sets(self) -> None:
@@ -218,6 +219,12 @@ class _Runner:
     def _embed(self, embedder: PixelEmbedder, cell: Cell, side: SideName, stage: Stage) -> NDArray[np.float32]:
         count = len(self.plan.sets[cell.dataset.label].data.side(side))
         return embed(embedder, self._images(cell, side), count, self.batch_size, stage.advance)
+
+
+def _is_fault_of_code(spec: ModelSpec, error: UserError) -> bool:
+    """Whether a plugin was found and then failed by itself; one that is not there is a wrong request."""
+    found = error.__cause__
+    return spec.plugin is not None and found is not None and not isinstance(found, ImportError | AttributeError)
 
 
 @dataclass(frozen=True)

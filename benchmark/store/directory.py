@@ -81,16 +81,19 @@ class RunDirectory:
         with file_system_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock")
+        with file_system_errors(self.path):
+            try:
+                # Not at once: a reader that asks whether the run is being written holds the lock for a moment.
+                lock.acquire(timeout=0.5, poll_interval=0.05)
+            except Timeout:  # which is an OSError, so it has to be caught first
+                owner = self._owner()
+                raise UserError(f"The run {str(self.path)!r} is being written by {owner}; wait for it.") from None
         try:
-            with file_system_errors(self.path):
-                lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"The run {str(self.path)!r} is being written by {self._owner()}; wait for it.") from None
-        try:
-            owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()[:19]}
-            write_bytes(self.path / ".lock.json", json.dumps(owner).encode())
+            owned = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()[:19]}
             with file_system_errors(self.path):
                 shutil.rmtree(self.temporary, ignore_errors=True)
+            self.write(self.path / ".lock.json", json.dumps(owned).encode())
+            with file_system_errors(self.path):
                 for folder in (self.cells, self.queries, self.temporary):
                     folder.mkdir(exist_ok=True)
             yield
@@ -116,8 +119,11 @@ class RunDirectory:
         try:
             with lock.acquire(timeout=0):
                 return False
-        except (Timeout, OSError):
+        except Timeout:
             return True
+        except OSError:
+            # A folder that this reader may not write: what the last writer left behind is all there is to see.
+            return (self.path / ".lock.json").exists()
 
     def write(self, path: Path, content: bytes) -> None:
         """Put a file of this run in place, whole or not at all."""
@@ -168,11 +174,18 @@ class RunDirectory:
         return found
 
     def commit(self, row: Row, queries: pa.Table | None = None) -> None:
-        """Write the queries, then the row: the row is what makes a cell stand."""
+        """Write the queries, then the row: the row is what makes a cell stand.
+
+        A cell that fails where it was done before leaves nothing of that behind.
+        """
         cell_id = row.cell.cell_id
         if queries is not None:
             self.write_table(self.queries / f"{cell_id}.parquet", queries)
         self.write_table(self.cells / f"{cell_id}.parquet", row_table(row))
+        if queries is None:
+            with file_system_errors(self.path):
+                (self.queries / f"{cell_id}.parquet").unlink(missing_ok=True)
+            shutil.rmtree(self.images(cell_id), ignore_errors=True)
 
     def load(self, *, every: bool = False) -> pd.DataFrame:
         """Rows of the current grid, in its order and under its labels; with `every`, all other rows after them."""
@@ -193,13 +206,19 @@ class RunDirectory:
             parquet = pq.ParquetFile(file)
             noted = json.loads((parquet.schema_arrow.metadata or {})[b"robustreid"])
             table = parquet.read(columns=columns)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            version = int(noted["schema_version"])
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise InvalidFileError(
                 f"{str(file)!r} is no row of this tool ({type(error).__name__}); remove it and run the grid again."
             ) from error
-        if noted["schema_version"] > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise InvalidFileError(
-                f"{str(file)!r} has schema {noted['schema_version']}, newer than {SCHEMA_VERSION}, which this version "
+                f"{str(file)!r} has schema {version}, newer than {SCHEMA_VERSION}, which this version "
                 f"understands; update robustreid."
+            )
+        cell_id = table["cell_id"][0].as_py() if table.num_rows else None
+        if cell_id != file.stem:
+            raise InvalidFileError(
+                f"{str(file)!r} holds the row of cell {cell_id!r}; remove it and run the grid again."
             )
         return table.replace_schema_metadata(None)

@@ -49,7 +49,7 @@ def write_bytes(path: Path, content: bytes, *, temporary: Path | None = None) ->
     """
     with file_system_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = (temporary or path.parent) / f".{path.name}.{uuid.uuid4().hex}.part"
+        part = (temporary or path.parent) / f".{uuid.uuid4().hex}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as file:
