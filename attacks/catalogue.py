@@ -93,6 +93,17 @@ class AttackSpec:
         return {"objective": self.objective, "optimiser": self.optimiser_name, **own}
 
     @property
+    def label(self) -> str:
+        """How people tell attacks of one name apart: `ama-ifgsm`, `ama-ifgsm(steps=3)`."""
+        if self.name not in PRESETS:
+            return self.name
+        usual = resolve_attack(self.name)
+        found = {**self.parameters(), "references": self.references}
+        known = {**usual.parameters(), "references": usual.references}
+        changed = ",".join(f"{key}={value}" for key, value in found.items() if value != known[key])
+        return f"{self.name}({changed})" if changed else self.name
+
+    @property
     def uses_references(self) -> bool:
         """Whether the adversary has to own images beside the attacked one."""
         return self.optimiser.uses_loss and self.references != "self"

@@ -23,6 +23,9 @@ from .threat import Threat
 
 _ONE = Fraction(1, 255)
 
+#: More steps an image than anybody takes; a slip of the keyboard should not hang a plan.
+MAX_STEPS = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
@@ -110,7 +113,7 @@ def _point(threat: Threat, size: Fraction, momentum: float, step: int) -> Hashab
 class IFGSM(Optimiser):
     """Steps of fixed length along the gradient, kept in the ball; with momentum it is MI-FGSM.
 
-    REFERENCE: Bai et al. 2020 and its public code: x <- clip(x + alpha sign(g)), g <- mu g + grad / mean|grad| per
+    Source: Bai et al. 2020 and its public code: x <- clip(x + alpha sign(g)), g <- mu g + grad / mean|grad| per
     image, over its channels and pixels; alpha = 1/255, int(min(eps + 4, 1.25 eps)) steps with eps in 8-bit units, no
     random start. Without momentum the gradient's scale cancels, so it is used as it is.
     """
@@ -125,8 +128,8 @@ class IFGSM(Optimiser):
     def __post_init__(self) -> None:
         if self.momentum < 0:
             raise ValueError(f"momentum: expected at least 0, got {self.momentum}")
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps: expected at least 1, got {self.steps}")
+        if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
+            raise ValueError(f"steps: expected 1 to {MAX_STEPS}, got {self.steps}")
         if self.step_size <= 0:
             raise ValueError(f"step_size: expected more than 0, got {self.step_size}")
 
@@ -184,8 +187,11 @@ class PGD(Optimiser):
     step_ratio: float = 2.5
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise ValueError(f"steps and restarts: expected at least 1, got {self.steps} and {self.restarts}")
+        if self.steps < 1 or self.restarts < 1 or self.steps * self.restarts > MAX_STEPS:
+            raise ValueError(
+                f"steps and restarts: expected at least 1 each and at most {MAX_STEPS} steps in all, "
+                f"got {self.steps} and {self.restarts}"
+            )
         if self.step_ratio <= 0:
             raise ValueError(f"step_ratio: expected more than 0, got {self.step_ratio}")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .runtime import Settings, quiet_threads
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from .runner.run import Summary
 
@@ -87,7 +89,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Path | Mapping[str, Any],
+    model: str | Path | Mapping[str, Any] | torch.nn.Module,
     data: str | Path | Mapping[str, Any],
     attack: str | Mapping[str, Any] = "ama-ifgsm",
     epsilon: str | float = "5/255",
@@ -100,18 +102,22 @@ def evaluate(
 
     Args:
         model: an ONNX file, a zoo name, or an entry of a grid's `models`, such as
-            {"name": "r50", "architecture": "resnet50", "weights": "r50.safetensors"}.
+            {"name": "r50", "architecture": "resnet50", "weights": "r50.safetensors"}; or a module in memory that maps
+            RGB images (B, 3, H, W) in [0, 1] to features (B, D), resizing and normalising included.
         data: a folder in Market-1501's layout, or an entry of a grid's `datasets`.
         attack: a preset, or an entry of a grid's `attacks`.
         epsilon: the radius, such as "5/255".
         side: `query`, `gallery` or `both`.
-        out: a run directory to keep and reuse; a temporary one by default.
+        out: a run directory to keep and reuse; a temporary one by default. A module is known there by its printed form
+            and its weights, not by its code.
         **options: other keys of a grid (goal, norm, seeds, perturb_at) or fields of `Settings` (device, batch_size).
 
     Raises:
         UserError: the request is wrong; its sentence says what to do.
     """
     quiet_threads()
+    import torch
+
     from .config.grid import resolve
     from .config.reading import Document
     from .progress import Silent
@@ -121,7 +127,7 @@ def evaluate(
     settings = Settings(**{key: options.pop(key) for key in list(options) if key in Settings.__dataclass_fields__})
     asked = {
         "name": "evaluate",
-        "models": [_model_entry(model)],
+        "models": [{"name": "m", "plugin": _IN_MEMORY} if isinstance(model, torch.nn.Module) else _model_entry(model)],
         "datasets": [_data_entry(data)],
         "attacks": [attack],
         "epsilons": [epsilon],
@@ -135,13 +141,33 @@ def evaluate(
     for key, values in (("side", grid.sides), ("goal", grid.goals), ("seeds", grid.seeds)):
         if len(values) > 1:
             raise UserError(f"evaluate takes one cell, got {key} {list(values)}; give one, or use robustreid.run.")
+    modules = {}
+    if isinstance(model, torch.nn.Module):
+        spec = replace(grid.models[0], label=type(model).__name__[:64], sha256=_state_sha256(model))
+        # A copy: the caller's own keeps its mode and its gradients.
+        grid, modules = replace(grid, models=(spec,)), {spec.label: copy.deepcopy(model)}
     with tempfile.TemporaryDirectory(prefix="robustreid-") as temporary:
         path = Path(out) if out else Path(temporary)
-        run_grid(grid, path, settings, Silent())
+        run_grid(grid, path, settings, Silent(), modules)
         row = {str(column): _plain(value) for column, value in load(path).iloc[0].to_dict().items()}
     if row["status"] != "done":
         raise RuntimeError(f"the evaluation {row['status']}: {row['reason']}")
     return Evaluation(row)
+
+
+#: Stands for a module that is in memory; never imported.
+_IN_MEMORY = "in:memory"
+
+
+def _state_sha256(module: torch.nn.Module) -> str:
+    """Digest of a module's class, its parameters and its buffers."""
+    import hashlib
+
+    found = hashlib.sha256(repr(module).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:

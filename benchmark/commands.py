@@ -118,17 +118,16 @@ def plan(grid: str, out: Path | None, select: str | None, as_json: bool) -> None
     from .datasets.opening import open_sets
     from .planner import make_plan
     from .progress import reporting
-    from .selection import matcher
+    from .selection import select_cells
     from .store.directory import RunDirectory
 
     loaded = load_grid(grid)
-    matches = matcher(select) if select else None
     with reporting() as reporter:
         sets, absent = open_sets(loaded.datasets, workers=2, reporter=reporter, allow_absent=True)
     made = make_plan(loaded, sets, absent)
     path = out or Path("runs") / loaded.name
     stands = RunDirectory(path).stands()
-    chosen = {cell.cell_id for cell in made.cells if matches is None or matches(cell.label)}
+    chosen = {cell.cell_id for cell in select_cells(made.cells, select)}
     if as_json:
         print_json(_plan_records(made, stands, chosen))
         return

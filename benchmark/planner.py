@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .. import UserError
-from ..attacks.references import select
+from ..attacks.references import ReferencePolicy, select
+from ..attacks.threat import Goal
 from .config.grid import Exclusion, Grid
 from .datasets.opening import DatasetRequest, OpenSet
 from .datasets.retrieval import RetrievalSet, SideName
@@ -122,14 +124,14 @@ def reference_key(cell: Cell) -> tuple[str, int]:
 
 def n_attacked(cell: Cell, data: RetrievalSet, side: SideName) -> int:
     """How many images of a side the cell's adversary changes."""
+    _, seed = reference_key(cell)
+    return _n_attacked(data, side, cell.attack.references, cell.goal, seed)
+
+
+@lru_cache(maxsize=256)
+def _n_attacked(data: RetrievalSet, side: SideName, policy: ReferencePolicy, goal: Goal, seed: int) -> int:
     other = data.gallery if side == "query" else data.query
-    chosen = select(
-        cell.attack.references,
-        attacked=data.side(side).people,
-        reference=other.people,
-        goal=cell.goal,
-        seed=cell.seed,
-    )
+    chosen = select(policy, attacked=data.side(side).people, reference=other.people, goal=goal, seed=seed)
     return len(chosen.attacked)
 
 

@@ -84,7 +84,7 @@ class Cell:
         goal = "" if self.goal == "untargeted" else f" {self.goal}"
         seed = f" seed={self.seed}" if self.attack.depends_on_seed(self.goal) else ""
         return (
-            f"{self.model.label} {self.dataset.label} {self.attack.name} "
+            f"{self.model.label} {self.dataset.label} {self.attack.label} "
             f"{self.threat.norm} {self.threat.label} {self.side}{goal}{seed}"
         )
 

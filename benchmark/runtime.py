@@ -81,7 +81,7 @@ def make_exact(device: torch.device) -> None:
     backends.cudnn.deterministic = True
     if device.type == "cuda":
         # Resizing has no deterministic gradient kernel unless this asks for one; what has none at all only warns.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 def environment(device: torch.device) -> Environment:

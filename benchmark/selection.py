@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .. import UserError
+
+if TYPE_CHECKING:
+    from .records import Cell
 
 _WORD = re.compile(r"\(|\)|[^\s()]+")
 _END = "its end"
@@ -24,6 +28,21 @@ def matcher(expression: str) -> Matches:
         UserError: the expression does not parse.
     """
     return _Parser(expression).parse()
+
+
+def select_cells(cells: Sequence[Cell], expression: str | None) -> list[Cell]:
+    """The cells whose label matches; all of them without an expression.
+
+    Raises:
+        UserError: the expression does not parse, or matches nothing.
+    """
+    if expression is None:
+        return list(cells)
+    matches = matcher(expression)
+    chosen = [cell for cell in cells if matches(cell.label)]
+    if not chosen:
+        raise UserError(f"-k {expression!r} matches no cell of the grid; their labels read like {cells[0].label!r}.")
+    return chosen
 
 
 class _Parser:

@@ -86,7 +86,7 @@ def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -
             seen.add(key)
             shared += plan.clean_cost(group)
     head = ("group", "cells", "stand", "gradients", "shared", "forwards", "shared")
-    text = [text_table(head, lines)] if lines else ["No cell matches."]
+    text = [text_table(head, lines)]
     text += [printable(f"{request.label}: not found: {request.root}") for request in plan.absent]
     text.append(
         f"{_cells(n_pending)} to run: {alone.gradients:,} gradients and {alone.forwards:,} forwards one by one, "

@@ -15,7 +15,7 @@ from ..evaluation import Labels, Protocol
 SideName = Literal["query", "gallery"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Images:
     """The labelled images of one side, in the order of their paths."""
 
@@ -47,7 +47,7 @@ class Images:
         return Person(identities=self.identities, cameras=self.cameras, image_ids=self.paths)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RetrievalSet:
     """Query and gallery images of one data set, and the rules they are scored by."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ..planner import Cost, Group, Plan, make_plan
 from ..progress import Reporter, Stage, staged
 from ..records import Cell, Environment, Row, digest
 from ..runtime import BATCH_SIZES, Settings, environment, make_exact, pick_device
-from ..selection import matcher
+from ..selection import select_cells
 from ..store.directory import RunDirectory
 from .attacking import Arena, describe
 from .batches import SideImages
@@ -47,8 +47,21 @@ class Summary:
     n_skipped: int
 
 
-def run_grid(grid: Grid, path: Path, settings: Settings, reporter: Reporter) -> Summary:
+def run_grid(
+    grid: Grid,
+    path: Path,
+    settings: Settings,
+    reporter: Reporter,
+    modules: Mapping[str, torch.nn.Module] | None = None,
+) -> Summary:
     """Run every cell of the grid that does not stand yet.
+
+    Args:
+        grid: what to run.
+        path: the run directory.
+        settings: how.
+        reporter: told how far it is.
+        modules: networks that are in memory already, by the label of their model.
 
     Raises:
         UserError, InvalidFileError: the request is wrong; nothing has been written.
@@ -56,19 +69,17 @@ def run_grid(grid: Grid, path: Path, settings: Settings, reporter: Reporter) -> 
     """
     device = pick_device(settings.device)
     make_exact(device)
-    wanted = matcher(settings.select) if settings.select else None
     sets, _ = open_sets(grid.datasets, workers=settings.workers, reporter=reporter)
     plan = make_plan(grid, sets)
-    runner = _Runner(plan=plan, device=device, settings=settings, reporter=reporter, run=RunDirectory(path))
+    chosen = select_cells(plan.cells, settings.select)
+    run = RunDirectory(path)
+    runner = _Runner(plan=plan, device=device, settings=settings, reporter=reporter, run=run, modules=modules or {})
     runner.check_models()
     runner.decode_sets()
     with runner.run.writing():
         stands = runner.run.stands()
         again = {"never": set(), "failed": {"failed"}, "always": {"done", "failed", "skipped"}}[settings.again]
-        pending = [cell for cell in plan.cells if stands.get(cell.cell_id) in {None, *again}]
-        if wanted:
-            pending = [cell for cell in pending if wanted(cell.label)]
-        pending = pending[: settings.limit]
+        pending = [cell for cell in chosen if stands.get(cell.cell_id) in {None, *again}][: settings.limit]
         runner.run.note_plan(grid.text, plan.cells)
         n_stood = sum(cell.cell_id in stands for cell in plan.cells)
         reporter.note(f"{path}: {len(plan.cells)} cells, {n_stood} stand already, {len(pending)} to run on {device}.")
@@ -85,14 +96,15 @@ class _Runner:
     settings: Settings
     reporter: Reporter
     run: RunDirectory
+    modules: Mapping[str, torch.nn.Module]
     landed: dict[str, int] = field(default_factory=lambda: {"n_done": 0, "n_failed": 0, "n_skipped": 0})
     #: Models whose code failed while it was built, by label.
     _broken: dict[str, str] = field(default_factory=dict)
     _decoded: dict[str, DecodedImages] = field(default_factory=dict)
     #: The model in use: label and embedder.
     _model: tuple[str, PixelEmbedder] | None = None
-    _clean: dict[str, CleanFeatures] = field(default_factory=dict)
-    _scorers: dict[str, Scorer] = field(default_factory=dict)
+    #: The clean features in use: their identity, and who scores with them.
+    _clean: tuple[str, Scorer] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -102,7 +114,7 @@ class _Runner:
         """Build every model once, so that a wrong file is refused before any work is done."""
         for spec in {cell.model.label: cell.model for cell in self.plan.cells}.values():
             try:
-                self._model = (spec.label, build(spec, device=str(self.device), trust_code=self.settings.trust_code))
+                self._model = (spec.label, self._build(spec))
             except Exception as error:  # code that fails is a result: its cells get rows
                 if isinstance(error, UserError) and not _is_fault_of_code(spec, error):
                     raise
@@ -146,7 +158,7 @@ class _Runner:
             fail_all(self._broken[label], "")
             return
         try:
-            clean, spent, scorer, embedder = self._clean_features(first)
+            scorer, spent, embedder = self._clean_features(first)
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001 (a model that fails on clean images fails all its cells)
@@ -166,7 +178,7 @@ class _Runner:
         GroupRun(
             group=group,
             arena=arena,
-            clean=clean,
+            clean=scorer.clean,
             scorer=scorer,
             environment=facts,
             device=self.device,
@@ -192,15 +204,19 @@ class _Runner:
             device=self.device,
         )
 
-    def _clean_features(self, cell: Cell) -> tuple[CleanFeatures, int, Scorer, PixelEmbedder]:
-        """Clean features of a cell's model and data, the passes they took, who scores them, and the model."""
+    def _build(self, spec: ModelSpec) -> PixelEmbedder:
+        if spec.label in self.modules:
+            return PixelEmbedder(self.modules[spec.label], spec).to(self.device)
+        return build(spec, device=str(self.device), trust_code=self.settings.trust_code)
+
+    def _clean_features(self, cell: Cell) -> tuple[Scorer, int, PixelEmbedder]:
+        """Who scores a cell's model on its data, the clean passes that took, and the model."""
         if self._model is None or self._model[0] != cell.model.label:
-            spec = cell.model
-            self._model = (spec.label, build(spec, device=str(self.device), trust_code=self.settings.trust_code))
+            self._model = (cell.model.label, self._build(cell.model))
         embedder = self._model[1]
         identity = feature_identity(cell.model, cell.dataset, cell.perturb_at, self.batch_size, self.device)
         key, spent = digest(identity), 0
-        if key not in self._clean:
+        if self._clean is None or self._clean[0] != key:
             found = load_features(self.run, identity)
             if found is None:
                 data = self.plan.sets[cell.dataset.label].data
@@ -212,9 +228,8 @@ class _Runner:
                     )
                 keep_features(self.run, identity, found)
                 spent = len(data.paths)
-            self._clean[key] = found
-            self._scorers[key] = Scorer(metric=cell.model.metric, clean=found)
-        return self._clean[key], spent, self._scorers[key], embedder
+            self._clean = (key, Scorer(metric=cell.model.metric, clean=found))
+        return self._clean[1], spent, embedder
 
     def _embed(self, embedder: PixelEmbedder, cell: Cell, side: SideName, stage: Stage) -> NDArray[np.float32]:
         count = len(self.plan.sets[cell.dataset.label].data.side(side))

@@ -98,7 +98,7 @@ def test_any_objective_joins_any_optimiser() -> None:
         ("steps: expected a number, got [3]", "pgd", {"steps": [3]}),
         ("got 0 and 1", "pgd", {"steps": 0}),
         ("got 20 and 0", "pgd", {"restarts": 0}),
-        ("steps: expected at least 1", "ama-ifgsm", {"steps": 0}),
+        ("steps: expected 1 to 100000, got 0", "ama-ifgsm", {"steps": 0}),
         ("restarts: expected a whole number, got None", "pgd", {"restarts": None}),
         ("step_ratio: expected more than 0", "pgd", {"step_ratio": 0}),
         ("step_ratio: expected a finite number, got nan", "pgd", {"step_ratio": float("nan")}),
@@ -203,3 +203,18 @@ def test_ls_lists_every_preset() -> None:
     assert records["pgd"]["norms"] == ["linf", "l2"]
     assert records["pgd"]["restarts"] == 1
     assert all(record["source"] and record["summary"] for record in records.values())
+
+
+def test_a_changed_preset_has_a_label_of_its_own() -> None:
+    """Two settings of one preset are told apart; the usual one, however written, is not."""
+    assert resolve_attack("ama-mifgsm", {"momentum": 1}).label == "ama-mifgsm"
+    assert resolve_attack("ama-ifgsm", {"steps": 3}).label == "ama-ifgsm(steps=3)"
+    assert resolve_attack("pgd", {"references": "self"}).label == "pgd(references=self)"
+    assert resolve_attack("mine", {"objective": "push", "optimiser": "pgd", "steps": 3}).label == "mine"
+
+
+@pytest.mark.parametrize("options", [{"steps": 10**12}, {"steps": 1000, "restarts": 1000}])
+def test_steps_have_an_upper_limit(options: dict[str, int]) -> None:
+    """A slip of the keyboard does not hang a plan."""
+    with pytest.raises(UserError, match=r"at most|1 to"):
+        resolve_attack("pgd", options)

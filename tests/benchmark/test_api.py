@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import robustreid
+import torch
 from robustreid import UserError
 from robustreid.benchmark.api import Evaluation
 
@@ -167,3 +168,17 @@ def test_the_real_model(bench: Path, real_data: Path, write_people: Callable[...
     )
     assert (result.dataset, result.n_query, result.n_attacked, result.forwards) == ("few-people", 4, 8, 12 + 8 + 8)
     assert result.linf_max == pytest.approx(5 / 255, abs=1e-6)
+
+
+def test_a_module_in_memory_is_evaluated_and_left_as_it_was(bench: Path) -> None:
+    """A module gives the scores of the file it was loaded from, and keeps its own mode and gradients."""
+    from robustreid.models.load import build, resolve
+
+    module = torch.nn.Sequential(build(resolve(label="m", weights=bench / "m.onnx")))
+    module.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
+    module.training = True
+    given = robustreid.evaluate(module, "mini", attack="ama-fgsm", epsilon="4/255")
+    loaded = robustreid.evaluate("m.onnx", "mini", attack="ama-fgsm", epsilon="4/255")
+    assert (given.mAP_clean, given.mAP_attacked) == (loaded.mAP_clean, loaded.mAP_attacked)
+    assert (module.training, module.extra.requires_grad) == (True, True)
+    assert given.model == "Sequential"

@@ -163,9 +163,9 @@ def test_a_digest_is_canonical() -> None:
 
 def test_labels_tell_cells_apart() -> None:
     """The words that `-k` looks into; a seed stands there only where it matters."""
-    assert CELL.label == "osnet mini pgd linf 5/255 gallery seed=1"
+    assert CELL.label == "osnet mini pgd(steps=3) linf 5/255 gallery seed=1"
     assert replace(CELL, attack=resolve_attack("ama-ifgsm")).label == "osnet mini ama-ifgsm linf 5/255 gallery"
-    assert replace(CELL, goal="targeted").label == "osnet mini pgd linf 5/255 gallery targeted seed=1"
+    assert replace(CELL, goal="targeted").label == "osnet mini pgd(steps=3) linf 5/255 gallery targeted seed=1"
 
 
 def test_groups_share_what_can_be_shared() -> None:

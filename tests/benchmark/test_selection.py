@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from robustreid import UserError
-from robustreid.benchmark.selection import matcher
+from robustreid.benchmark.config.grid import load_grid
+from robustreid.benchmark.planner import make_plan
+from robustreid.benchmark.selection import matcher, select_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 WORDS = ("osnet", "5/255", "gallery", "ama-ifgsm", "GALLERY")
 LABELS = ("osnet mini ama-ifgsm linf 5/255 gallery", "osnet mini noise linf 15/255 query seed=0", "", "Gallery")
@@ -79,3 +86,11 @@ def test_any_text_parses_or_is_refused(expression: str) -> None:
     except UserError:
         return
     assert matches("a b") == by_python(expression, "a b")
+
+
+def test_an_expression_that_matches_nothing_is_refused(write_grid: Callable[..., Path]) -> None:
+    """A `-k` without a cell is a mistake; the message shows what a label reads like, and nothing is run."""
+    cells = make_plan(load_grid(write_grid()), {}).cells
+    assert select_cells(cells, None) == select_cells(cells, "ama") == list(cells)
+    with pytest.raises(UserError, match="matches no cell of the grid; their labels read like 'lin mini ama-ifgsm"):
+        select_cells(cells, "nothing-like-it")

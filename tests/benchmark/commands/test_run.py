@@ -79,7 +79,10 @@ def test_chosen_cells(call: Call, write_grid: Callable[..., Path]) -> None:
     """`-k` and `--limit` leave the rest of the grid to run, in grid order."""
     write_grid(**WIDE)
     assert [record["attack"] for record in records(call, "plan", "grid.yml", "-k", "not ama")] == ["noise", "pgd"]
-    assert "No cell matches." in call("plan", "grid.yml", "-k", "zzz").stdout
+    for command in ("plan", "run"):
+        refused = call(command, "grid.yml", "-k", "zzz")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "-k 'zzz' matches no cell of the grid" in refused.stderr
     assert [row["attack"] for row in records(call, "run", "grid.yml", "--limit", "1")] == ["ama-fgsm"]
     assert [row["attack"] for row in records(call, "run", "grid.yml", "-k", "PGD or noise", "--limit", "1")] == [
         "ama-fgsm",
