@@ -6,6 +6,7 @@ the same images of the same batch, the second gets the first one's. Equal input,
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import torch
@@ -49,11 +50,16 @@ class Passes:
         )
 
 
+#: What a memo may keep, images and values together; beyond it the entry unused for longest goes, and sharing with it.
+MEMO_BYTES = 2 << 30
+
+
 @dataclass
 class _Memo:
     """Values by images, compared bit for bit behind a cheap key; copies, so nobody's work in place reaches them."""
 
-    entries: dict[tuple[float, float], list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    entries: OrderedDict[tuple[float, float], tuple[Tensor, Tensor]] = field(default_factory=OrderedDict)
+    n_bytes: int = 0
 
     @staticmethod
     def _key(images: Tensor) -> tuple[float, float]:
@@ -61,13 +67,25 @@ class _Memo:
         return total.sum().item(), total.square().sum().item()
 
     def get(self, images: Tensor) -> Tensor | None:
-        for known, value in self.entries.get(self._key(images), ()):
-            if torch.equal(known, images):
-                return value.clone()
-        return None
+        key = self._key(images)
+        known = self.entries.get(key)
+        if known is None or not torch.equal(known[0], images):
+            return None
+        self.entries.move_to_end(key)
+        return known[1].clone()
 
     def put(self, images: Tensor, value: Tensor) -> None:
-        self.entries.setdefault(self._key(images), []).append((images.detach().clone(), value.clone()))
+        entry = (images.detach().clone(), value.clone())
+        replaced = self.entries.pop(key := self._key(images), None)
+        self.entries[key] = entry
+        self.n_bytes += _n_bytes(entry) - (_n_bytes(replaced) if replaced else 0)
+        while self.n_bytes > MEMO_BYTES and len(self.entries) > 1:
+            _, oldest = self.entries.popitem(last=False)
+            self.n_bytes -= _n_bytes(oldest)
+
+
+def _n_bytes(entry: tuple[Tensor, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in entry)
 
 
 class FeatureMemo:

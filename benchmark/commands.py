@@ -100,7 +100,7 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
         f"{len(frame)} of {summary.n_cells} cells stand.",
         err=True,
     )
-    return EXIT_FAILED_CELLS if summary.n_failed else 0
+    return EXIT_FAILED_CELLS if (frame["status"] == "failed").any() else 0
 
 
 @click.command()

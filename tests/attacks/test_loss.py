@@ -133,3 +133,20 @@ def test_passes_add_up() -> None:
     one, two = Passes(1, 2, 3, 4), Passes(10, 20, 30, 40)
     assert Passes(11, 22, 33, 44) == one + two
     assert one == (one + two) - two
+
+
+def test_the_memo_keeps_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its limit the entry unused for longest goes; what is kept is right, and what went is computed again."""
+    from robustreid.attacks import loss
+
+    images = [torch.full((2, 3, 4, 4), value) for value in (0.1, 0.2, 0.3)]
+    monkeypatch.setattr(loss, "MEMO_BYTES", 4 * images[0].nbytes)
+    memo = loss._Memo()
+    for number, image in enumerate(images[:2]):
+        memo.put(image, torch.full_like(image, number))
+    assert memo.get(images[0]) is not None
+    memo.put(images[2], torch.full_like(images[2], 2))
+    assert memo.get(images[1]) is None
+    kept = [memo.get(images[0]), memo.get(images[2])]
+    assert [None if value is None else int(value.mean()) for value in kept] == [0, 2]
+    assert memo.n_bytes == 4 * images[0].nbytes

@@ -202,8 +202,8 @@ def test_another_images_gradient_is_rejected(smooth: Any, monkeypatch: pytest.Mo
     assert_sharing_changes_nothing(smooth, PAPER, plain=True)
 
     def first(self: _Memo, images: Tensor) -> Tensor | None:
-        entries = self.entries.get(self._key(images), [])
-        return entries[0][1] if entries else None
+        known = self.entries.get(self._key(images))
+        return known[1] if known else None
 
     monkeypatch.setattr(_Memo, "get", first)
     with pytest.raises(AssertionError):
