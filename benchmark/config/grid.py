@@ -60,14 +60,14 @@ def load_grid(path: str | Path) -> Grid:
         UserError: anything wrong in it, a line a problem, with the line and path of the key.
     """
     given = Path(path)
-    if given.suffix in {".yml", ".yaml"} or _exists(given):
+    if given.suffix in {".yml", ".yaml"} or _is_file(given):
         return resolve(read_document(given))
     return resolve(_shipped(str(path)))
 
 
-def _exists(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.is_file()
     except OSError:  # such as a name that is too long
         return False
 

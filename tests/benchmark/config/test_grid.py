@@ -184,3 +184,11 @@ def test_a_shipped_grid_with_an_unset_variable(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("ROBUSTREID_TEST_DATA", raising=False)
     with pytest.raises(UserError, match=r"^ama-real\.yml:\d+: the variable ROBUSTREID_TEST_DATA is not set"):
         load_grid("ama-real")
+
+
+def test_a_folder_does_not_hide_a_shipped_grid(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run directory called like a shipped grid is no grid file; the shipped one is meant."""
+    (bench / "ama-real").mkdir()
+    monkeypatch.setenv("ROBUSTREID_TEST_DATA", str(bench))
+    with pytest.raises(UserError, match="osnet_x0_25_msmt17.onnx"):
+        load_grid("ama-real")
