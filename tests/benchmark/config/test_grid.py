@@ -190,5 +190,5 @@ def test_a_folder_does_not_hide_a_shipped_grid(bench: Path, monkeypatch: pytest.
     """A run directory called like a shipped grid is no grid file; the shipped one is meant."""
     (bench / "ama-real").mkdir()
     monkeypatch.setenv("ROBUSTREID_TEST_DATA", str(bench))
-    with pytest.raises(UserError, match="osnet_x0_25_msmt17.onnx"):
+    with pytest.raises(UserError, match=r"osnet_x0_25_msmt17\.onnx"):
         load_grid("ama-real")
