@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import platformdirs
 import pytest
 from robustreid import InvalidFileError, UserError
 from robustreid.models.weights import file_sha256
 from robustreid.models.zoo import ZOO, find
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "person-reidentification-retail-0031"
 
@@ -64,3 +61,11 @@ def test_an_unknown_name_has_the_nearest() -> None:
     """A typo is answered with the name that was meant."""
     with pytest.raises(UserError, match=r"Unknown zoo model 'osnet_x0_25_msmt71'\. Did you mean 'osnet_x0_25_msmt17'"):
         find("osnet_x0_25_msmt71")
+
+
+def test_the_docs_table_is_the_zoo() -> None:
+    """Every entry stands in docs/models.md with its licence, source and digest."""
+    lines = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    for entry in ZOO.values():
+        (line,) = [line for line in lines if line.startswith(f"| `{entry.name}` |")]
+        assert all(word in line for word in (entry.licence, entry.source, entry.sha256))
