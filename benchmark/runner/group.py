@@ -27,6 +27,10 @@ from .scoring import Scorer, problem_of
 FLAG_BOTH_WEAKER = "both-weaker-than-gallery"
 
 
+def _other(side: SideName) -> SideName:
+    return "gallery" if side == "query" else "query"
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupRun:
     """A group, what its cells share, and what was known before."""
@@ -41,6 +45,7 @@ class GroupRun:
     clean_spent: int
     #: Told each row as it is written.
     landed: Callable[[Row], None]
+    _selections: dict[tuple[SideName, tuple[str, int]], Selection] = field(default_factory=dict)
 
     def execute(self) -> None:
         """Attack, score and write every cell; a cell that fails leaves its row and the others go on."""
@@ -49,11 +54,11 @@ class GroupRun:
             return
         if self.group.cells[0].side != "both":
             side: SideName = cells[0].side  # type: ignore[assignment]
-            attack_side(self.arena, cells, side, lambda cell: self._bank(cell, side, None), share=1.0)
+            attack_side(self.arena, cells, side, lambda cell: self._bank(cell, side), share=1.0)
             for cell in cells:
-                self._finish(cell, {side: lambda cell=cell: self._collect(cell, side, None, "")})  # type: ignore[misc]
+                self._finish(cell, {side: lambda cell=cell: self._collect(cell, side)})  # type: ignore[misc]
         else:
-            attack_side(self.arena, cells, "gallery", lambda cell: self._bank(cell, "gallery", None), share=0.5)
+            attack_side(self.arena, cells, "gallery", lambda cell: self._bank(cell, "gallery"), share=0.5)
             for cell in cells:
                 self._second_side(cell, len(cells))
         self.arena.journal.drop()
@@ -62,7 +67,7 @@ class GroupRun:
         """`both` is sequential: the queries are attacked against the attacked gallery."""
         if cell.cell_id in self.arena.failed:
             return
-        gallery = self._collect(cell, "gallery", None, "")
+        gallery = self._collect(cell, "gallery")
 
         def bank(cell: Cell) -> Bank:
             return self._bank(cell, "query", gallery.features)
@@ -72,7 +77,7 @@ class GroupRun:
             cell,
             {
                 "gallery": lambda: gallery,
-                "query": lambda: self._collect(cell, "query", gallery.features, cell.cell_id),
+                "query": lambda: self._collect(cell, "query", cell.cell_id),
             },
         )
 
@@ -80,29 +85,35 @@ class GroupRun:
         able = []
         for cell in self.group.cells:
             first: SideName = "gallery" if cell.side == "both" else cell.side
-            if len(self._bank(cell, first, None).selection.attacked):
+            if len(self._selection(cell, first).attacked):
                 able.append(cell)
             else:
                 reason = f"nothing to attack: no {first} image has a reference under {cell.attack.references}"
                 self._land(Row(cell=cell, status="skipped", reason=reason, environment=self.environment))
         return able
 
-    def _bank(self, cell: Cell, side: SideName, attacked: NDArray[np.float32] | None) -> Bank:
+    def _selection(self, cell: Cell, side: SideName) -> Selection:
+        """Who is attacked on a side, by which references; one for all cells that agree on it."""
+        key = (side, reference_key(cell))
+        if key not in self._selections:
+            self._selections[key] = select(
+                cell.attack.references,
+                attacked=self.arena.data.side(side).people,
+                reference=self.arena.data.side(_other(side)).people,
+                goal=cell.goal,
+                seed=cell.seed,
+            )
+        return self._selections[key]
+
+    def _bank(self, cell: Cell, side: SideName, attacked: NDArray[np.float32] | None = None) -> Bank:
         """The references of a cell on a side: clean features of the other side, or `attacked` ones in their place."""
-        other: SideName = "gallery" if side == "query" else "query"
-        selection = select(
-            cell.attack.references,
-            attacked=self.arena.data.side(side).people,
-            reference=self.arena.data.side(other).people,
-            goal=cell.goal,
-            seed=cell.seed,
-        )
-        features = self.clean.side(other) if attacked is None else attacked
+        selection = self._selection(cell, side)
+        features = self.clean.side(_other(side)) if attacked is None else attacked
         counts, means = selection.bank(features, self.clean.side(side))
         return Bank(selection=selection, counts=counts, means=means)
 
-    def _collect(self, cell: Cell, side: SideName, attacked: NDArray[np.float32] | None, name: str) -> _SideResult:
-        selection = self._bank(cell, side, attacked).selection
+    def _collect(self, cell: Cell, side: SideName, name: str = "") -> _SideResult:
+        selection = self._selection(cell, side)
         features = self.clean.side(side).copy()
         unrounded = features.copy()
         found = _SideResult(features=features, unrounded=unrounded, selection=selection)
@@ -137,7 +148,7 @@ class GroupRun:
     def _score(self, cell: Cell, results: dict[SideName, _SideResult], started: float) -> None:
         data = self.arena.data
         main: SideName = "gallery" if cell.side == "both" else cell.side
-        problem = problem_of(cell, data, self._bank(cell, main, None).selection)
+        problem = problem_of(cell, data, self._selection(cell, main))
         clean_queries, clean = self.scorer.clean_scores(problem)
         queries, attacked = self.scorer.scores(problem, {side: r.features for side, r in results.items()})
         rounded = any(not np.array_equal(r.features, r.unrounded) for r in results.values())

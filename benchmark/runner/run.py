@@ -74,12 +74,17 @@ def run_grid(
     chosen = select_cells(plan.cells, settings.select)
     run = RunDirectory(path)
     runner = _Runner(plan=plan, device=device, settings=settings, reporter=reporter, run=run, modules=modules or {})
-    runner.check_models()
-    runner.decode_sets()
+    again = {"never": set(), "failed": {"failed"}, "always": {"done", "failed", "skipped"}}[settings.again]
+
+    def to_run(stands: Mapping[str, str]) -> list[Cell]:
+        return [cell for cell in chosen if stands.get(cell.cell_id) in {None, *again}][: settings.limit]
+
+    ahead = to_run(run.stands())
+    runner.check_models(ahead)
+    runner.decode_sets(ahead)
     with runner.run.writing():
         stands = runner.run.stands()
-        again = {"never": set(), "failed": {"failed"}, "always": {"done", "failed", "skipped"}}[settings.again]
-        pending = [cell for cell in chosen if stands.get(cell.cell_id) in {None, *again}][: settings.limit]
+        pending = to_run(stands)
         runner.run.note_plan(grid.text, plan.cells)
         n_stood = sum(cell.cell_id in stands for cell in plan.cells)
         reporter.note(f"{path}: {len(plan.cells)} cells, {n_stood} stand already, {len(pending)} to run on {device}.")
@@ -110,9 +115,9 @@ class _Runner:
     def batch_size(self) -> int:
         return self.settings.batch_size or BATCH_SIZES[self.device.type]
 
-    def check_models(self) -> None:
-        """Build every model once, so that a wrong file is refused before any work is done."""
-        for spec in {cell.model.label: cell.model for cell in self.plan.cells}.values():
+    def check_models(self, cells: Collection[Cell]) -> None:
+        """Build every model of the cells once, so that a wrong file is refused before any work is done."""
+        for spec in {cell.model.label: cell.model for cell in cells}.values():
             try:
                 self._model = (spec.label, self._build(spec))
             except Exception as error:  # code that fails is a result: its cells get rows
@@ -121,13 +126,19 @@ class _Runner:
                 self._broken[spec.label] = str(error) if isinstance(error, UserError) else describe(error)
                 self.reporter.note(f"The model {spec.label!r} does not build:\n{traceback.format_exc()}")
 
-    def decode_sets(self) -> None:
-        """Decode every data set once, so that a broken image is found before any work is done."""
-        for label, opened in self.plan.sets.items():
+    def decode_sets(self, cells: Collection[Cell]) -> None:
+        """Decode every data set of the cells once, so that a broken image is found before any work is done."""
+        for cell in cells:
+            self._pixels(cell.dataset.label)
+
+    def _pixels(self, label: str) -> DecodedImages:
+        if label not in self._decoded:
+            opened = self.plan.sets[label]
             with staged(self.reporter, f"decoding {label}", len(opened.data.paths)) as stage:
                 self._decoded[label] = decode(
                     opened.data, opened.manifest, workers=self.settings.workers, advance=stage.advance
                 )
+        return self._decoded[label]
 
     def execute(self, wanted: Collection[str]) -> None:
         groups = self.plan.groups(wanted)
@@ -197,7 +208,7 @@ class _Runner:
     def _images(self, cell: Cell, side: SideName) -> SideImages:
         opened = self.plan.sets[cell.dataset.label]
         return SideImages(
-            decoded=self._decoded[cell.dataset.label],
+            decoded=self._pixels(cell.dataset.label),
             first=0 if side == "query" else len(opened.data.query),
             perturb_at=cell.perturb_at,
             input_size=cell.model.input_size,

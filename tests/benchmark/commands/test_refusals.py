@@ -49,7 +49,7 @@ LONG = "a" * 10_000
             "There is no file 'nope.yml'; give the path of a grid file (see `robustreid run --help`).",
         ),
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
-        (("run", "mini"), "'mini' cannot be read: Is a directory; expected a YAML file in UTF-8."),
+        (("run", "mini"), "Unknown grid 'mini'. Available: ama-real. Or give the path of a .yml file."),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),
         (("status", "mini"), "'mini' is no run directory; give a folder that `robustreid run` wrote."),

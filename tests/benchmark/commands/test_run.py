@@ -136,7 +136,9 @@ def test_failed_cells_are_told(call: Call, write_grid: Callable[..., Path], benc
     assert status[0] == "2 cells: 1 done, 1 failed."
     assert status[1].startswith("failed: wrong mini ama-ifgsm linf 2/255 gallery: ")
     assert [record["status"] for record in records(call, "status", "runs/tiny")] == ["done", "failed"]
-    assert call("run", "grid.yml").returncode == 0
+    again = call("run", "grid.yml")
+    assert again.returncode == 3, "failed cells still stand in the grid"
+    assert again.stderr.splitlines()[-1] == "runs/tiny: 0 done, 0 failed, 0 skipped now; 2 of 2 cells stand."
     assert call("run", "grid.yml", "--again", "failed").returncode == 3
 
 

@@ -97,7 +97,7 @@ def test_references_from_the_wrong_side(
     if is_planted:
         right = group.GroupRun._bank
 
-        def own_side(self: Any, cell: Any, side: Any, attacked: Any) -> Any:
+        def own_side(self: Any, cell: Any, side: Any, attacked: Any = None) -> Any:
             del attacked
             return right(self, cell, side, self.clean.side(side))
 
