@@ -6,6 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,19 +71,25 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def make_exact(device: torch.device) -> None:
-    """IEEE float32 throughout, and the same kernels every time."""
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """IEEE float32 and the same kernels every time, while this lasts: a notebook's own switches come back."""
     import torch
 
-    backends = torch.backends
-    # These two switches rather than `fp32_precision`: after that one, `torch.backends.cudnn.flags` raises.
-    backends.cudnn.allow_tf32 = False
-    backends.cuda.matmul.allow_tf32 = False
-    backends.cudnn.benchmark = False
-    backends.cudnn.deterministic = True
-    if device.type == "cuda":
-        # Resizing has no deterministic gradient kernel unless this asks for one; what has none at all only warns.
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # These switches rather than `fp32_precision`: after that one, `torch.backends.cudnn.flags` raises.
+    matmul, was_tf32 = torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_warning = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        matmul.allow_tf32 = False
+        if device.type == "cuda":
+            # Resizing has no deterministic gradient kernel unless this asks for one; what has none only warns.
+            torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        try:
+            yield
+        finally:
+            matmul.allow_tf32 = was_tf32
+            torch.use_deterministic_algorithms(mode=was_deterministic, warn_only=was_warning)
 
 
 def environment(device: torch.device) -> Environment:

@@ -22,7 +22,7 @@ from ..datasets.retrieval import SideName
 from ..planner import Cost, Group, Plan, make_plan
 from ..progress import Reporter, Stage, staged
 from ..records import Cell, Environment, Row, digest
-from ..runtime import BATCH_SIZES, Settings, environment, make_exact, pick_device
+from ..runtime import BATCH_SIZES, Settings, environment, exact, pick_device
 from ..selection import select_cells
 from ..store.directory import RunDirectory
 from .attacking import Arena, describe
@@ -68,7 +68,6 @@ def run_grid(
         StorageError: the file system failed; what was finished stands.
     """
     device = pick_device(settings.device)
-    make_exact(device)
     sets, _ = open_sets(grid.datasets, workers=settings.workers, reporter=reporter)
     plan = make_plan(grid, sets)
     chosen = select_cells(plan.cells, settings.select)
@@ -82,7 +81,7 @@ def run_grid(
     ahead = to_run(run.stands())
     runner.check_models(ahead)
     runner.decode_sets(ahead)
-    with runner.run.writing():
+    with runner.run.writing(), exact(device):
         stands = runner.run.stands()
         pending = to_run(stands)
         runner.run.note_plan(grid.text, plan.cells)
