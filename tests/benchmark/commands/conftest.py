@@ -52,7 +52,9 @@ def command() -> Callable[..., list[str]]:
     """A function that gives the words of a real process of this tool; `before` is Python that runs first in it."""
 
     def words(*arguments: str, before: str = "") -> list[str]:
-        start = f"import sys\n{before}\nfrom robustreid.benchmark.cli import main\nsys.exit(main({list(arguments)!r}))"
+        # A job in the background of a shell starts with Ctrl-C switched off, and so would everything it starts.
+        listens = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+        start = f"import sys\n{listens}\n{before}\nfrom robustreid.benchmark.cli import main\nsys.exit(main({list(arguments)!r}))"
         return [sys.executable, "-c", start]
 
     return words

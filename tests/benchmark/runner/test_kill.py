@@ -15,7 +15,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-COMMAND = "import sys; from robustreid.benchmark.cli import main; sys.exit(main(sys.argv[1:]))"
+#: A job in the background of a shell starts with Ctrl-C switched off, and so would everything it starts.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from robustreid.benchmark.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 SECONDS = 240
 
 #: When a run is killed: a glob in its folder, and how many files it must match.
