@@ -54,8 +54,8 @@ def command() -> Callable[..., list[str]]:
     def words(*arguments: str, before: str = "") -> list[str]:
         # A job in the background of a shell starts with Ctrl-C switched off, and so would everything it starts.
         listens = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
-        start = f"import sys\n{listens}\n{before}\nfrom robustreid.benchmark.cli import main\nsys.exit(main({list(arguments)!r}))"
-        return [sys.executable, "-c", start]
+        runs = f"from robustreid.benchmark.cli import main\nsys.exit(main({list(arguments)!r}))"
+        return [sys.executable, "-c", f"import sys\n{listens}\n{before}\n{runs}"]
 
     return words
 
