@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from robustreid import UserError
-from robustreid.benchmark.runtime import environment, exact, pick_device
+from robustreid.benchmark.runtime import environment, exact, peak_memory_bytes, pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,3 +64,12 @@ def test_provenance_says_what_the_numbers_were_made_with() -> None:
     assert facts.device.startswith("cpu: ")
     assert facts.deterministic
     assert (facts.git_commit is None) == (facts.git_dirty is None)
+
+
+def test_peak_memory_is_this_process_own() -> None:
+    """A small child of a process that has taken much memory does not tell its parent's peak."""
+    words = "import torch; from robustreid.benchmark.runtime import peak_memory_bytes as p; "
+    child = [sys.executable, "-c", f"{words}print(p(torch.device('cpu')))"]
+    ballast = np.ones(2**27)  # 1 GiB
+    done = subprocess.run(child, capture_output=True, text=True, check=True)
+    assert 50 * 2**20 < int(done.stdout) < ballast.nbytes < peak_memory_bytes(torch.device("cpu"))
