@@ -14,10 +14,11 @@ ARCHITECTURES = Registry(
         "osnet_x0_75": ".architectures.osnet:osnet_x0_75",
         "osnet_x1_0": ".architectures.osnet:osnet_x1_0",
         "resnet50": ".architectures.resnet:resnet50",
+        "tinynet": ".architectures.tinynet:tinynet",
     },
     package=__package__,
     group="robustreid.architectures",
 )
 
 #: (height, width) each is fed by default: what its class says, repeated here so that a plan imports no torch.
-INPUT_SIZES: Mapping[str, tuple[int, int]] = dict.fromkeys(ARCHITECTURES.table, (256, 128))
+INPUT_SIZES: Mapping[str, tuple[int, int]] = {**dict.fromkeys(ARCHITECTURES.table, (256, 128)), "tinynet": (128, 64)}
