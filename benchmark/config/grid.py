@@ -158,7 +158,7 @@ class _Resolver:
         return path
 
     def _dataset(self, entry: DatasetEntry) -> DatasetRequest:
-        from ..datasets.catalogue import FORMATS
+        from ..datasets.catalogue import DRAWN, FORMATS, refuse_contradictions
 
         layout = entry.format or entry.name
         if layout not in FORMATS:
@@ -167,9 +167,12 @@ class _Resolver:
                     f"{unknown('data set', entry.name, FORMATS.names())} Or say which `format` its `root` has."
                 )
             raise unknown("data set format", layout, FORMATS.names())
-        if entry.root is None:
-            raise UserError(f"Data set {entry.name!r} needs a `root`: the folder that holds its images.")
-        return DatasetRequest(label=entry.name, format=layout, root=self._path(entry.root))
+        refuse_contradictions(entry.name, layout, has_root=entry.root is not None, options=entry.options)
+        if layout in DRAWN:
+            from ..datasets.synthetic.crowd import Crowd
+
+            Crowd(**entry.options)
+        return DatasetRequest(label=entry.name, format=layout, root=self._path(entry.root), options=entry.options)
 
     def _add_model(self, numbered: tuple[int, ModelEntry]) -> None:
         index, entry = numbered

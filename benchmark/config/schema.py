@@ -13,14 +13,13 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
 )
 
 from ... import UserError
 from ...attacks.threat import Goal, NormName, Side
 from ...models.base import Metric
-from ...models.registry import nearest
-from .reading import Document, Place
+from .problems import validate
+from .reading import Document
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -47,18 +46,19 @@ def _radius(value: Any) -> Any:
     return value
 
 
-_Name = Annotated[str, AfterValidator(_label)]
-_Radius = Annotated[Any, BeforeValidator(_radius)]
+Name = Annotated[str, AfterValidator(_label)]
+Radius = Annotated[Any, BeforeValidator(_radius)]
 _Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
 _Side = Annotated[int, Field(strict=True, ge=1)]
+_Count = Annotated[int, Field(strict=True, ge=0)]
 _Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: _Name
+    name: Name
 
 
 class NormaliseEntry(BaseModel):
@@ -88,10 +88,21 @@ class ModelEntry(_Entry):
 
 
 class DatasetEntry(_Entry):
-    """One retrieval set; the format defaults to the name where that is a known set."""
+    """One retrieval set; the format defaults to the name where that is a known set. The rest is for drawn sets."""
 
     format: str | None = None
     root: str | None = None
+    seed: _Seed | None = None
+    identities: _Count | None = None
+    cameras: _Count | None = None
+    shots: _Count | None = None
+    distractors: _Count | None = None
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Who is drawn, as far as the file says it."""
+        given = {name: getattr(self, name) for name in ("seed", "identities", "cameras", "shots", "distractors")}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class AttackEntry(_Entry):
@@ -108,14 +119,14 @@ class ExcludeEntry(BaseModel):
     model: str | None = None
     dataset: str | None = None
     attack: str | None = None
-    epsilon: _Radius | None = None
+    epsilon: Radius | None = None
     side: Side | None = None
     goal: Goal | None = None
     seed: _Seed | None = None
 
 
 _Models = Annotated[ModelEntry, BeforeValidator(_named)]
-_Datasets = Annotated[DatasetEntry, BeforeValidator(_named)]
+Dataset = Annotated[DatasetEntry, BeforeValidator(_named)]
 _Attacks = Annotated[AttackEntry, BeforeValidator(_named)]
 
 
@@ -124,11 +135,11 @@ class GridFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: _Name
+    name: Name
     models: Annotated[list[_Models], Field(min_length=1)]
-    datasets: Annotated[list[_Datasets], Field(min_length=1)]
+    datasets: Annotated[list[Dataset], Field(min_length=1)]
     attacks: Annotated[list[_Attacks], Field(min_length=1)]
-    epsilons: Annotated[list[_Radius], BeforeValidator(_as_list), Field(min_length=1)]
+    epsilons: Annotated[list[Radius], BeforeValidator(_as_list), Field(min_length=1)]
     side: Annotated[list[Side], BeforeValidator(_as_list), Field(min_length=1)]
     goal: Annotated[list[Goal], BeforeValidator(_as_list), Field(min_length=1)] = ["untargeted"]
     norm: NormName = "linf"
@@ -147,19 +158,6 @@ KEYS: dict[str, tuple[str, ...]] = {
     "normalise": tuple(NormaliseEntry.model_fields),
 }
 
-#: What pydantic's kinds of problems are called here.
-_EXPECTED = {
-    "string_type": "text",
-    "list_type": "a list",
-    "too_short": "at least one entry",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "greater_than_equal": "a whole number from 0",
-    "less_than": "a whole number below 2^63",
-    "model_type": "a mapping of keys",
-    "model_attributes_type": "a mapping of keys",
-}
-
 #: Keys with a fixed number of values.
 _FIXED = {
     "mean": "three numbers",
@@ -172,52 +170,4 @@ def check(document: Document) -> GridFile:
     """The document as a grid file. UserError with one line a problem, each with its line and path."""
     if not isinstance(document.data, dict):
         raise UserError(f"{document.name}:1: expected a grid file with the keys {', '.join(KEYS[''])}.")
-    try:
-        return GridFile.model_validate(document.data)
-    except ValidationError as error:
-        problems = dict.fromkeys(_problem(document, dict(found)) for found in error.errors())
-        raise UserError("\n".join(problems)) from None
-
-
-def _problem(document: Document, found: dict[str, Any]) -> str:
-    place: Place = _existing(document, found["loc"])
-    where = document.where(place)
-    if found["type"] == "extra_forbidden":
-        key = str(place[-1])
-        section = next((str(part) for part in reversed(place[:-1]) if isinstance(part, str)), "")
-        known = KEYS.get(section, ())
-        hint = nearest(key, known) or f" Known keys: {', '.join(known)}."
-        return f"{where}: unknown key {key!r}.{hint}"
-    fixed = next((key for key in _FIXED if key in place), None)
-    if fixed:
-        whole = place[: place.index(fixed) + 1]
-        return f"{document.where(whole)}: expected {_FIXED[fixed]}, got {_value(document, whole)!r}."
-    if found["type"] in _EXPECTED:
-        return f"{where}: expected {_EXPECTED[found['type']]}, got {found['input']!r}."
-    if found["type"] == "missing":
-        key = next(str(part) for part in reversed(found["loc"]) if isinstance(part, str))
-        return f"{where}: the key {key!r} is missing; add it."
-    if found["type"] == "literal_error":
-        value, expected = str(found["input"]), re.findall(r"'([^']*)'", found["ctx"]["expected"])
-        return f"{where}: expected one of {', '.join(expected)}, got {value!r}.{nearest(value, expected)}"
-    message = str(found["msg"]).removeprefix("Value error, ")
-    got = "" if "got" in message else f", got {found['input']!r}"
-    return f"{where}: {message[:1].lower()}{message[1:]}{got}."
-
-
-def _value(document: Document, place: Place) -> Any:
-    value = document.data
-    for part in place:
-        value = value[part]
-    return value
-
-
-def _existing(document: Document, location: tuple[str | int, ...]) -> Place:
-    """The location that pydantic gives, without what it adds for unions and for keys that take one or many."""
-    place: Place = ()
-    value = document.data
-    for part in location:
-        known = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-        if part in known:
-            place, value = (*place, part), value[part]
-    return place
+    return validate(document, GridFile, keys=KEYS, fixed=_FIXED)

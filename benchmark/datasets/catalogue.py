@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ... import UserError
@@ -10,7 +11,11 @@ from .retrieval import RetrievalSet
 
 FORMATS = Registry(
     kind="data set format",
-    table={"market1501": ".market:read_market1501", "folder": ".market:read_folder"},
+    table={
+        "market1501": ".market:read_market1501",
+        "folder": ".market:read_folder",
+        "synthetic": ".synthetic.crowd:read_synthetic",
+    },
     package=__package__,
     group="robustreid.datasets",
 )
@@ -31,14 +36,37 @@ ABOUT = {
         "terms": "your own",
         "source": "",
     },
+    "synthetic": {
+        "summary": "people drawn by this package: needs no download, and no root",
+        "layout": "made on demand; options: seed, identities, cameras, shots, distractors",
+        "protocol": "market",
+        "terms": "MIT, as this package",
+        "source": "",
+    },
 }
 
+#: Formats whose images the package makes itself.
+DRAWN = frozenset({"synthetic"})
 
-def open_dataset(label: str, layout: str | None, root: Path | None) -> RetrievalSet:
+
+def open_dataset(
+    label: str,
+    layout: str | None,
+    root: Path | None,
+    options: Mapping[str, int] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> RetrievalSet:
     """The retrieval set in `root`; the format defaults to the label where that is a known set.
 
+    Args:
+        label: what the user calls it.
+        layout: a name of `FORMATS`.
+        root: the folder of images; None for a drawn set.
+        options: who is drawn, for a drawn set.
+        advance: called with 1 after each image that is drawn.
+
     Raises:
-        UserError: an unknown format, or no root.
+        UserError: an unknown format, no root, a root that has no use, or options that nothing reads.
     """
     if layout is None:
         if label not in FORMATS:
@@ -48,7 +76,22 @@ def open_dataset(label: str, layout: str | None, root: Path | None) -> Retrieval
             )
         layout = label
     reader = FORMATS.load(layout)
-    if root is None:
-        raise UserError(f"Data set {label!r} needs a `root`: the folder that holds its images.")
+    refuse_contradictions(label, layout, has_root=root is not None, options=options or {})
+    if layout in DRAWN:
+        drawn: RetrievalSet = reader(label, advance=advance, **(options or {}))
+        return drawn
     found: RetrievalSet = reader(label, root)
     return found
+
+
+def refuse_contradictions(label: str, layout: str, *, has_root: bool, options: Mapping[str, int]) -> None:
+    """UserError where a set that is drawn has a root, or one that is read has none, or has options."""
+    if layout in DRAWN:
+        if has_root:
+            raise UserError(f"Data set {label!r} is drawn by this package and takes no `root`; remove it.")
+    elif not has_root:
+        raise UserError(f"Data set {label!r} needs a `root`: the folder that holds its images.")
+    elif options:
+        raise UserError(
+            f"Data set {label!r} takes no {', '.join(f'`{name}`' for name in options)}; that is for {', '.join(DRAWN)}."
+        )

@@ -20,6 +20,8 @@ from .retrieval import Images, RetrievalSet
 _NAME = re.compile(r"(-?[0-9]{1,18})_c([0-9]{1,18})(?![0-9])")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
+#: Where the layout keeps what models learn from.
+TRAINING_FOLDER = "bounding_box_train"
 
 #: What the whole Market-1501 has: images, and identities without -1 and 0000.
 MARKET_1501_COUNTS: Mapping[str, tuple[int, int]] = {
@@ -36,7 +38,7 @@ def read_folder(label: str, root: Path) -> RetrievalSet:
         UserError: the folder, or one of its two sides, is missing, unreadable or empty.
         InvalidFileError: an image whose name does not say identity and camera.
     """
-    return _read(label, root, "folder")
+    return read_layout(label, root, "folder")
 
 
 def read_market1501(label: str, root: Path) -> RetrievalSet:
@@ -45,7 +47,7 @@ def read_market1501(label: str, root: Path) -> RetrievalSet:
     Raises:
         InvalidFileError: another number of images or identities than the official set has.
     """
-    found = _read(label, root, "market1501")
+    found = read_layout(label, root, "market1501")
     for folder, (n_images, n_identities) in MARKET_1501_COUNTS.items():
         if folder == "bounding_box_train":
             if not (root / folder).is_dir():
@@ -62,7 +64,18 @@ def read_market1501(label: str, root: Path) -> RetrievalSet:
     return found
 
 
-def _read(label: str, root: Path, layout: str) -> RetrievalSet:
+def read_training_images(root: Path) -> Images:
+    """The labelled images of `bounding_box_train`, which a retrieval set leaves out.
+
+    Raises:
+        UserError: the folder is missing, unreadable or empty.
+        InvalidFileError: an image whose name does not say identity and camera.
+    """
+    return _images(root, TRAINING_FOLDER)
+
+
+def read_layout(label: str, root: Path, layout: str) -> RetrievalSet:
+    """Query and gallery of a folder; `layout` is the name of the format that asked."""
     if not root.is_dir():
         raise UserError(
             f"Data set {label!r}: there is no folder {str(root)!r}; give the folder that holds query/ and "

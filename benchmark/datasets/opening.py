@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from ..progress import Reporter, staged
 from ..records import DatasetRef
-from .catalogue import open_dataset
+from .catalogue import DRAWN, open_dataset
 from .manifest import Manifest, read_manifest
 from .retrieval import RetrievalSet
 
@@ -20,7 +20,15 @@ class DatasetRequest:
 
     label: str
     format: str | None
+    #: None for a set that the package draws itself.
     root: Path | None
+    #: Who is drawn, for such a set.
+    options: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether opening it can succeed."""
+        return self.root.is_dir() if self.root is not None else (self.format or self.label) in DRAWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +55,11 @@ def open_sets(
     """
     sets, absent = {}, []
     for request in requests:
-        if allow_absent and (request.root is None or not request.root.is_dir()):
+        if allow_absent and not request.is_there:
             absent.append(request)
             continue
-        data = open_dataset(request.label, request.format, request.root)
+        with staged(reporter, f"drawing {request.label}", 0) as stage:
+            data = open_dataset(request.label, request.format, request.root, request.options, stage.advance)
         with staged(reporter, f"reading {request.label}", len(data.paths)) as stage:
             sets[request.label] = OpenSet(
                 data=data, manifest=read_manifest(data, workers=workers, advance=stage.advance)
