@@ -23,9 +23,12 @@ from .runtime import quiet_threads
 
 #: name -> ("module:command", one line for `robustreid --help`); every floor has its own `commands.py`.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("robustreid.benchmark.demo:demo", "The whole story in a minute: drawn people, shipped models, pages."),
     "run": ("robustreid.benchmark.commands:run", "Run a grid: models x data sets x attacks x epsilons."),
     "plan": ("robustreid.benchmark.commands:plan", "What a grid would run, and what it costs."),
     "status": ("robustreid.benchmark.commands:status", "How far a run directory is."),
+    "train": ("robustreid.benchmark.training.commands:train", "Train a model by a recipe."),
+    "report": ("robustreid.reports.commands:report", "Make a static site of runs: boards, curves, model pages."),
     "ls": ("robustreid.benchmark.commands:ls", "List models, attacks or data sets."),
     "version": ("robustreid.benchmark.commands:version", "Versions of this tool and what it runs on."),
 }
@@ -42,7 +45,8 @@ _ENDLESS = re.compile(r"(\S{120})\S{600,}")
 #: What the operating system says when the place that output goes to is full or broken.
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
-INTERRUPTED, BUG = 130, 70
+#: The run ended and some of its cells failed; a stop from outside; a mistake of ours.
+FAILED_CELLS, INTERRUPTED, BUG = 3, 130, 70
 
 
 class _ClosedPipeError(Exception):
@@ -100,7 +104,7 @@ class LateGroup(click.Group):
 @click.group(
     cls=LateGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `robustreid ls attacks`, then `robustreid plan GRID` and `robustreid run GRID`.",
+    epilog="Start with `robustreid demo`; then `robustreid plan GRID` and `robustreid run GRID`.",
 )
 def cli() -> None:
     """Measure how robust person re-identification models are: attack, rank, and keep what came out in parquet."""

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..models.registry import load_reference
-from .cli import LISTS
+from .cli import FAILED_CELLS, LISTS
 from .runtime import Settings
 
 if TYPE_CHECKING:
     from .planner import Plan
-
-#: The run ended, and some of its cells failed.
-EXIT_FAILED_CELLS = 3
 
 
 def list_datasets() -> list[dict[str, Any]]:
@@ -61,11 +58,18 @@ class _Folder(click.Path):
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that decode images.")
 @click.option("-k", "select", metavar="EXPR", help="Only cells whose label matches, as 'ama-ifgsm and not query'.")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="At most N cells.")
-@click.option("--keep-images", type=click.IntRange(0), default=0, metavar="N", help="Keep the first N attacked images.")
+@click.option(
+    "--keep-images",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Keep, of each cell, the first N attacked images as PNG and the ranking lists of N queries, before and after.",
+)
+@click.option("--keep-images-of", metavar="EXPR", help="Keep images only of cells whose label matches, as with -k.")
 @click.option("--trust-code", is_flag=True, help="Run plug-in code named in the grid, with your rights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as a JSON array.")
 def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
-    r"""Run every cell of GRID that does not stand yet.
+    """Run every cell of GRID that does not stand yet.
 
     GRID is a YAML file (docs/grid.md) or the name of a shipped one. Rows go to the run directory one by one, so an
     interrupted run goes on where it was: issue the same command. A cell that fails leaves a row with its reason.
@@ -75,10 +79,11 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
       robustreid run grid.yml
       robustreid run grid.yml --device cuda --batch-size 512
       robustreid run grid.yml -k "ama-ifgsm and gallery" --limit 3
+      robustreid run grid.yml --keep-images 4 --keep-images-of "ama-ifgsm and 4/255"
 
     Exit codes: 0 done, 2 the request is wrong, 3 some cells failed, 4 a data set or weights file is invalid,
     74 the file system failed, 130 interrupted.
-    """
+    """  # noqa: D301 (in a raw one click does not find its \b, which leaves the lines after it as they are)
     from .config.grid import load_grid
     from .progress import reporting
     from .runner.run import run_grid
@@ -100,7 +105,7 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
         f"{len(frame)} of {summary.n_cells} cells stand.",
         err=True,
     )
-    return EXIT_FAILED_CELLS if (frame["status"] == "failed").any() else 0
+    return FAILED_CELLS if (frame["status"] == "failed").any() else 0
 
 
 @click.command()

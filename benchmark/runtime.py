@@ -34,13 +34,19 @@ class Settings:
     workers: int = 2
     #: `never`, `failed` or `always`: which cells that stand are run again.
     again: str = "never"
-    #: How many attacked images to keep a cell and side.
+    #: How many attacked images to keep a cell and side, and of how many queries the ranking lists.
     keep_images: int = 0
+    #: Only of cells whose label this expression matches.
+    keep_images_of: str | None = None
     trust_code: bool = False
     #: Only cells whose label this expression matches.
     select: str | None = None
     #: At most so many cells.
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_images_of is not None and not self.keep_images:
+            raise UserError("--keep-images-of says of which cells; add --keep-images N to say how many images.")
 
 
 def quiet_threads() -> None:

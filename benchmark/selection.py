@@ -1,4 +1,4 @@
-"""`-k EXPR`: which cells, by words of their labels joined with and, or, not and parentheses."""
+"""`-k EXPR`, `--keep-images-of EXPR`: which cells, by words of their labels joined with and, or, not, parentheses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _END = "its end"
 Matches = Callable[[str], bool]
 
 
-def matcher(expression: str) -> Matches:
+def matcher(expression: str, option: str = "-k") -> Matches:
     """A test for labels such as `osnet mini ama-ifgsm linf 5/255 gallery`; a word matches where it stands in one.
+
+    `option` is where the expression was given, for messages.
 
     >>> matcher("osnet and not (noise or query)")("osnet mini ama-ifgsm linf 5/255 gallery")
     True
@@ -27,10 +29,10 @@ def matcher(expression: str) -> Matches:
     Raises:
         UserError: the expression does not parse.
     """
-    return _Parser(expression).parse()
+    return _Parser(expression, option).parse()
 
 
-def select_cells(cells: Sequence[Cell], expression: str | None) -> list[Cell]:
+def select_cells(cells: Sequence[Cell], expression: str | None, option: str = "-k") -> list[Cell]:
     """The cells whose label matches; all of them without an expression.
 
     Raises:
@@ -38,18 +40,21 @@ def select_cells(cells: Sequence[Cell], expression: str | None) -> list[Cell]:
     """
     if expression is None:
         return list(cells)
-    matches = matcher(expression)
+    matches = matcher(expression, option)
     chosen = [cell for cell in cells if matches(cell.label)]
     if not chosen:
-        raise UserError(f"-k {expression!r} matches no cell of the grid; their labels read like {cells[0].label!r}.")
+        raise UserError(
+            f"{option} {expression!r} matches no cell of the grid; their labels read like {cells[0].label!r}."
+        )
     return chosen
 
 
 class _Parser:
     """Recursive descent: or binds weaker than and, and that weaker than not."""
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, option: str) -> None:
         self.expression = expression
+        self.option = option
         self.words: Sequence[str] = [*_WORD.findall(expression), _END]
         self.position = 0
 
@@ -91,6 +96,6 @@ class _Parser:
 
     def _wrong(self) -> UserError:
         return UserError(
-            f"-k {self.expression!r} does not parse at {self._word()!r}; expected words joined with and, or, not and "
-            f"parentheses, as in 'ama-ifgsm and not query'."
+            f"{self.option} {self.expression!r} does not parse at {self._word()!r}; expected words joined with and, "
+            f"or, not and parentheses, as in 'ama-ifgsm and not query'."
         )

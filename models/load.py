@@ -12,7 +12,7 @@ from .. import InvalidFileError, UserError
 from .base import METRICS, NORMALISATIONS, Metric, ModelSpec, Normalise
 from .catalogue import ARCHITECTURES, INPUT_SIZES
 from .registry import load_reference, nearest, unknown
-from .weights import ONLY_SAFE_FORMATS, file_sha256
+from .weights.files import ONLY_SAFE_FORMATS, file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -194,7 +194,7 @@ def _network(spec: ModelSpec, *, trust_code: bool) -> Callable[[Tensor], Tensor]
         from .program.reader import read_program
 
         return OnnxNetwork(read_program(spec.weights))
-    from .weights import load_safetensors
+    from .weights.files import load_safetensors
 
     network = ARCHITECTURES.load(spec.architecture)()
     load_safetensors(network, spec.weights)

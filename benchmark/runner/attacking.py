@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -28,8 +28,8 @@ from ..records import Cell
 from ..store.directory import RunDirectory
 from .batches import Batch, SideImages, make_batches
 from .features import to_rows
-from .images import has_images, keep_images, wanted_images
 from .journal import BatchResult, Journal
+from .keeping import Keeper, Keeping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Arena:
     embedder: Embedder
     images: Callable[[SideName], SideImages]
     batch_size: int
-    keep_images: int
+    keeping: Keeping
     #: Told (units of work done, of how many) after each batch.
     advance: Callable[[float], None]
     #: Told when a cell fails: the cell, the reason, the traceback.
@@ -78,16 +78,12 @@ def attack_side(
         same = [cell for cell in cells if reference_key(cell) == key]
         references = bank(same[0])
         batches = list(named_batches(arena, side, references.selection, key, name))
+        keepers = _keepers(arena, same, side, references.selection)
         for label, batch in batches:
-            known = arena.journal.cells(label)
-            todo = [
-                cell
-                for cell in same
-                if cell.cell_id not in arena.failed
-                and not (cell.cell_id in known and _has_images(arena, cell, side, references.selection, batch))
-            ]
+            done = _done_before(arena, same, keepers, label, batch)
+            todo = [cell for cell in same if cell.cell_id not in {*done, *arena.failed}]
             if todo:
-                found = _run_batch(arena, todo, side, references, batch)
+                found = _run_batch(arena, todo, side, references, batch, keepers)
                 if found:
                     arena.journal.write(label, found)
             arena.advance(share / len(keys) / len(batches))
@@ -103,13 +99,30 @@ def named_batches(
         yield f"{side}-{policy}-{seed}{name and '-'}{name}-{index:06d}", batch
 
 
-def _has_images(arena: Arena, cell: Cell, side: SideName, selection: Selection, batch: Batch) -> bool:
-    wanted = wanted_images(selection, arena.keep_images)
-    return has_images(arena.run.images(cell.cell_id), arena.data.side(side).paths, batch, wanted)
+def _keepers(arena: Arena, cells: Sequence[Cell], side: SideName, selection: Selection) -> dict[str, Keeper]:
+    """Who decides which images are kept, by the id of each cell that keeps any."""
+    keeping = [cell for cell in cells if cell.cell_id in arena.keeping.cells and cell.cell_id not in arena.failed]
+    return _each(arena, keeping, lambda cell: arena.keeping.keeper(cell, side, selection))
 
 
-def _run_batch(arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, batch: Batch) -> dict[str, BatchResult]:
-    """What each cell comes to on a batch; one that fails is told and left out.
+def _done_before(
+    arena: Arena, cells: Sequence[Cell], keepers: Mapping[str, Keeper], label: str, batch: Batch
+) -> set[str]:
+    """Ids of the cells whose results on a batch are in the journal, and all images of it that they need on the disk."""
+    known = arena.journal.cells(label) - set(arena.failed)
+
+    def is_kept(cell: Cell) -> bool:
+        keeper = keepers.get(cell.cell_id)
+        return keeper is None or keeper.has(batch, arena.journal.result(label, cell.cell_id).features)
+
+    found = _each(arena, [cell for cell in cells if cell.cell_id in known], is_kept)
+    return {cell_id for cell_id, is_done in found.items() if is_done}
+
+
+def _run_batch(
+    arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, batch: Batch, keepers: Mapping[str, Keeper]
+) -> dict[str, BatchResult]:
+    """What each cell comes to on a batch, its images kept where they have to be; one that fails is told and left out.
 
     First every cell walks, then every cell is scored: an image at which one cell is scored may be one at which another
     takes a gradient, and then its feature is there already.
@@ -120,7 +133,6 @@ def _run_batch(arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, 
     references = to_references(batch.pad(bank.counts[batch.indices]), batch.pad(bank.means[batch.indices]), images)  # type: ignore[arg-type]
     memo = FeatureMemo(batch.placed(arena.embedder), n_real)
     ids = tuple(people.paths[index] for index in batch.indices) + ("",) * (batch.size - n_real)
-    wanted = wanted_images(bank.selection, arena.keep_images)
     losses: dict[str, Loss] = {}
 
     def walk(cell: Cell) -> _Walked:
@@ -130,7 +142,8 @@ def _run_batch(arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, 
 
     def finish(cell: Cell) -> BatchResult:
         result, scored = _score(cell, walked[cell.cell_id], memo, images)
-        keep_images(arena.run, cell.cell_id, people.paths, batch, scored, wanted)
+        if keeper := keepers.get(cell.cell_id):
+            keeper.keep(batch, result.features, scored)
         return result
 
     walked = _each(arena, cells, walk)

@@ -20,7 +20,6 @@ from ..runtime import peak_memory_bytes
 from ..store.schema import query_table
 from .attacking import Arena, Bank, attack_side, describe, named_batches
 from .features import CleanFeatures
-from .images import wanted_images, write_manifest
 from .scoring import Scorer, problem_of
 
 #: Raised where attacking both sides leaves a better score than attacking the gallery alone.
@@ -190,9 +189,9 @@ class GroupRun:
             attacked=queries,
         )
         row = Row(cell=cell, status="done", outcome=outcome, environment=self.environment)
-        count = self.arena.keep_images
-        kept = {side: wanted_images(result.selection, count) for side, result in results.items()}
-        write_manifest(self.arena.run, cell.cell_id, data, kept)
+        if cell.cell_id in self.arena.keeping.cells:
+            attacked_sides = {side: (result.selection, result.features) for side, result in results.items()}
+            self.arena.keeping.finish(cell, attacked_sides)
         self.arena.run.commit(row, table)
         self.landed(row)
 

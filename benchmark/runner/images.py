@@ -1,24 +1,19 @@
-"""Attacked images that were asked for: 8-bit PNG under their own names, and a manifest that says what they are."""
+"""Images that were asked for: 8-bit PNG under their own names, and a manifest of the attacked ones."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from ...attacks.references import Selection
 from ..datasets.retrieval import RetrievalSet, SideName
 from ..store.directory import RunDirectory
-from .batches import Batch
-
-
-def wanted_images(selection: Selection, count: int) -> frozenset[int]:
-    """The places on a side of the first `count` attacked images: junk and distractors stay clean and are left out."""
-    return frozenset(selection.attacked[:count].tolist())
+from ..store.files import file_system_errors
 
 
 def image_file(folder: Path, image_id: str) -> Path:
@@ -26,32 +21,26 @@ def image_file(folder: Path, image_id: str) -> Path:
     return folder / (image_id if image_id.lower().endswith(".png") else f"{image_id}.png")
 
 
-def has_images(folder: Path, paths: tuple[str, ...], batch: Batch, wanted: frozenset[int]) -> bool:
-    """Whether every wanted image of a batch is kept already."""
-    return all(image_file(folder, paths[index]).exists() for index in batch.indices.tolist() if index in wanted)
-
-
-def keep_images(
-    run: RunDirectory, cell_id: str, paths: tuple[str, ...], batch: Batch, scored: Tensor, wanted: frozenset[int]
-) -> None:
-    """Write the wanted images of a batch, `scored` (B, 3, H, W) in [0, 1] on the 8-bit grid."""
+def write_image(run: RunDirectory, file: Path, image: Tensor) -> None:
+    """Write `image` (3, H, W) in [0, 1] on the 8-bit grid as PNG."""
     from PIL import Image
 
-    for row, index in enumerate(batch.indices.tolist()):
-        if index not in wanted:
-            continue
-        pixels = (scored[row] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format="PNG")
-        run.write(image_file(run.images(cell_id), paths[index]), buffer.getvalue())
+    pixels = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    run.write(file, buffer.getvalue())
 
 
 def write_manifest(
-    run: RunDirectory, cell_id: str, data: RetrievalSet, wanted: Mapping[SideName, frozenset[int]]
-) -> None:
-    """Say beside the kept images of a cell what each is: image id, file, side and sha256 of the file."""
+    run: RunDirectory, cell_id: str, data: RetrievalSet, wanted: Mapping[SideName, Collection[int]]
+) -> list[Path]:
+    """Say beside the kept images of a cell what each is: image id, file, side and sha256 of the file.
+
+    Returns:
+        The files it lists, and itself.
+    """
     folder = run.images(cell_id)
-    listed = []
+    listed, files = [], [folder / "manifest.json"]
     for side, places in wanted.items():
         for index in sorted(places):
             image_id = data.side(side).paths[index]
@@ -60,6 +49,18 @@ def write_manifest(
             listed.append(
                 {"image_id": image_id, "file": file.relative_to(folder).as_posix(), "side": side, "sha256": digest}
             )
-    if listed:
-        content = json.dumps({"cell_id": cell_id, "images": listed}, indent=1)
-        run.write(folder / "manifest.json", content.encode())
+            files.append(file)
+    run.write(files[0], json.dumps({"cell_id": cell_id, "images": listed}, indent=1).encode())
+    return files
+
+
+def remove_others(folder: Path, files: Collection[Path]) -> None:
+    """Leave nothing in a folder but `files`."""
+    with file_system_errors(folder):
+        for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before it
+            if not path.is_dir():
+                if path not in files:
+                    path.unlink()
+            else:
+                with contextlib.suppress(OSError):  # something is left in it
+                    path.rmdir()

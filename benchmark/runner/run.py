@@ -30,6 +30,7 @@ from .batches import SideImages
 from .features import CleanFeatures, embed, feature_identity, keep_features, load_features
 from .group import GroupRun
 from .journal import Journal, sweep_journals
+from .keeping import Keeping
 from .scoring import Scorer
 
 
@@ -72,7 +73,16 @@ def run_grid(
     plan = make_plan(grid, sets)
     chosen = select_cells(plan.cells, settings.select)
     run = RunDirectory(path)
-    runner = _Runner(plan=plan, device=device, settings=settings, reporter=reporter, run=run, modules=modules or {})
+    keeping = select_cells(plan.cells, settings.keep_images_of, option="--keep-images-of")
+    runner = _Runner(
+        plan=plan,
+        device=device,
+        settings=settings,
+        reporter=reporter,
+        run=run,
+        modules=modules or {},
+        keeping=frozenset(cell.cell_id for cell in keeping if settings.keep_images),
+    )
     again = {"never": set(), "failed": {"failed"}, "always": {"done", "failed", "skipped"}}[settings.again]
 
     def to_run(stands: Mapping[str, str]) -> list[Cell]:
@@ -101,6 +111,8 @@ class _Runner:
     reporter: Reporter
     run: RunDirectory
     modules: Mapping[str, torch.nn.Module]
+    #: Ids of the cells whose images are kept.
+    keeping: frozenset[str]
     landed: dict[str, int] = field(default_factory=lambda: {"n_done": 0, "n_failed": 0, "n_skipped": 0})
     #: Models whose code failed while it was built, by label.
     _broken: dict[str, str] = field(default_factory=dict)
@@ -174,14 +186,23 @@ class _Runner:
         except Exception as error:  # noqa: BLE001 (a model that fails on clean images fails all its cells)
             fail_all(describe(error), traceback.format_exc())
             return
+        data = self.plan.sets[first.dataset.label].data
+        keeping = Keeping(
+            run=self.run,
+            data=data,
+            clean=scorer.clean,
+            images=lambda side: self._images(first, side),
+            count=self.settings.keep_images,
+            cells=self.keeping,
+        )
         arena = Arena(
             run=self.run,
             journal=Journal(run=self.run, group_id=self._group_id(group)),
-            data=self.plan.sets[first.dataset.label].data,
+            data=data,
             embedder=embedder,
-            images=lambda side: self._images(first, side),
+            images=keeping.images,
             batch_size=self.batch_size,
-            keep_images=self.settings.keep_images,
+            keeping=keeping,
             advance=both.advance,
             fail=fail,
         )

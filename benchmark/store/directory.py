@@ -140,7 +140,19 @@ class RunDirectory:
         """Keep the grid as it was asked for, and which cells it means, in its order and with its labels."""
         self.write(self.path / "grid.yml", text.encode())
         listed = [
-            {"cell_id": cell.cell_id, "model": cell.model.label, "dataset": cell.dataset.label, "label": cell.label}
+            {
+                "cell_id": cell.cell_id,
+                "model": cell.model.label,
+                "dataset": cell.dataset.label,
+                "label": cell.label,
+                "attack": cell.attack.label,
+                "norm": cell.threat.norm,
+                "epsilon": float(cell.threat.epsilon),
+                "epsilon_label": cell.threat.label,
+                "side": cell.side,
+                "goal": cell.goal,
+                "seed": cell.seed,
+            }
             for cell in cells
         ]
         self.write(self.path / "plan.json", json.dumps({"schema_version": SCHEMA_VERSION, "cells": listed}).encode())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import InvalidFileError, UserError
+from ... import InvalidFileError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from robustreid import InvalidFileError, UserError
-from robustreid.models.weights import file_sha256, load_safetensors
+from robustreid.models.weights.files import file_sha256, load_safetensors
 from safetensors.torch import save_file
 from torch import nn
 

@@ -1,0 +1,1 @@
+"""Training recipes that an installed package brings along; `robustreid train NAME` takes one."""

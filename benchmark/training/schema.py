@@ -1,0 +1,134 @@
+"""The keys of a training recipe, checked all at once by pydantic; what they mean together is `recipe`'s business."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ... import UserError
+from ...models.base import Metric
+from ...models.training.plan import OptimiserName, Precision
+from ..config.problems import validate
+from ..config.reading import Document
+from ..config.schema import Dataset, DatasetEntry, Name, Radius
+from .perturb import TrainReferences
+
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+_Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class BatchSection(_Section):
+    """P x K."""
+
+    identities: Annotated[int, Field(ge=2, le=1_000_000)] = 16
+    images: Annotated[int, Field(ge=2, le=1_000_000)] = 4
+
+
+class OptimiserSection(_Section):
+    """How steps are taken."""
+
+    name: OptimiserName = "adamw"
+    learning_rate: _Above0 = 2e-3
+    weight_decay: _Weight = 5e-4
+    warmup_epochs: _Weight = 2.0
+
+
+class LossesSection(_Section):
+    """What is minimised."""
+
+    softmax: _Weight = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.1
+    triplet: _Weight = 1.0
+    margin: _Weight | Literal["soft"] = 0.3
+
+
+class AugmentSection(_Section):
+    """How images are changed."""
+
+    flip: bool = True
+    crop: Annotated[int, Field(ge=0, le=1_000)] = 4
+    erase: _Share = 0.0
+
+
+class PerturbSection(_Section):
+    """Adversarial training."""
+
+    objective: str = "push"
+    epsilon: Radius
+    steps: _Count
+    step_size: Radius
+    references: TrainReferences = "train"
+    share: _Share = 1.0
+    preserve: _Weight = 0.0
+
+
+class RecipeFile(_Section):
+    """A whole recipe."""
+
+    name: Name
+    architecture: str
+    weights: str | None = None
+    metric: Metric = "cosine"
+    data: Dataset
+    seed: _Seed = 0
+    epochs: _Count
+    batch: BatchSection = BatchSection()
+    optimiser: OptimiserSection = OptimiserSection()
+    losses: LossesSection = LossesSection()
+    augment: AugmentSection = AugmentSection()
+    perturb: PerturbSection | None = None
+    average: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    precision: Precision = "float32"
+    store: Literal["float32", "float16"] = "float32"
+
+
+#: What may stand where, for the nearest name of an unknown key.
+KEYS: dict[str, tuple[str, ...]] = {
+    "": tuple(RecipeFile.model_fields),
+    "data": tuple(DatasetEntry.model_fields),
+    "batch": tuple(BatchSection.model_fields),
+    "optimiser": tuple(OptimiserSection.model_fields),
+    "losses": tuple(LossesSection.model_fields),
+    "augment": tuple(AugmentSection.model_fields),
+    "perturb": tuple(PerturbSection.model_fields),
+}
+
+_SHARE, _WEIGHT = "a number in [0, 1]", "a number from 0"
+_RADIUS = "a fraction such as 4/255 or a number such as 0.02"
+_FIXED = {
+    "seed": "a whole number from 0",
+    "epochs": "a whole number from 1",
+    "identities": "a whole number from 2",
+    "images": "a whole number from 2",
+    "learning_rate": "a number above 0",
+    "weight_decay": _WEIGHT,
+    "warmup_epochs": _WEIGHT,
+    "softmax": _WEIGHT,
+    "label_smoothing": "a number in [0, 1), 1 excluded",
+    "triplet": _WEIGHT,
+    "margin": "a number from 0, or soft",
+    "flip": "true or false",
+    "crop": "a whole number of pixels from 0",
+    "erase": _SHARE,
+    "epsilon": _RADIUS,
+    "step_size": _RADIUS,
+    "steps": "a whole number from 1",
+    "share": _SHARE,
+    "preserve": _WEIGHT,
+    "average": "a number between 0 and 1, such as 0.999",
+}
+
+
+def check(document: Document) -> RecipeFile:
+    """The document as a recipe. UserError with one line a problem, each with its line and path."""
+    if not isinstance(document.data, dict):
+        raise UserError(f"{document.name}:1: expected a training recipe with the keys {', '.join(KEYS[''])}.")
+    return validate(document, RecipeFile, keys=KEYS, fixed=_FIXED)

@@ -1,0 +1,289 @@
+"""A recipe run: weights, card and log in a folder, with a checkpoint after every epoch that the next call goes on from.
+
+weights.safetensors  card.json  log.csv  checkpoint/state.safetensors
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import InvalidFileError, UserError
+from ...models.catalogue import ARCHITECTURES
+from ...models.training.checkpoint import pack, pack_weights, unpack
+from ...models.training.loop import Trainer
+from ...models.training.loop import train as train_epochs
+from ...models.training.plan import EpochSummary
+from ...models.weights.files import file_sha256, load_safetensors
+from ..progress import Reporter, staged
+from ..runtime import Settings, environment, exact, pick_device
+from ..store.files import file_system_errors, write_bytes
+from .data import FolderTrainingSet, open_training_set
+from .recipe import Recipe
+
+#: Raised by hand when the same recipe and data can give other weights.
+TRAINING_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainingDirectory:
+    """Paths of one training."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{str(self.path)!r} is a file; give a folder for the training.")
+
+    @property
+    def weights(self) -> Path:
+        """The trained network, without its classifier."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """What the weights are; written last."""
+        return self.path / "card.json"
+
+    @property
+    def log(self) -> Path:
+        """A line an epoch."""
+        return self.path / "log.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state after the last finished epoch."""
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            UserError: another process trains into it.
+            StorageError: the folder cannot be made or written.
+        """
+        from filelock import FileLock, Timeout
+
+        with file_system_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            try:
+                lock.acquire(timeout=0.5, poll_interval=0.05)
+            except Timeout:  # which is an OSError, so it has to be caught first
+                raise UserError(f"Another process trains into {str(self.path)!r}; wait for it.") from None
+        try:
+            with file_system_errors(self.path):
+                for part in (*self.path.glob(".*.part"), *self.checkpoint.parent.glob(".*.part")):
+                    part.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+    def clear(self) -> None:
+        """Forget an earlier training."""
+        with file_system_errors(self.path):
+            for file in (self.card, self.weights, self.log, self.checkpoint):
+                file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a call of `train_recipe` left."""
+
+    directory: TrainingDirectory
+    #: Whether nothing was left to do.
+    stood: bool
+    card: dict[str, Any]
+
+
+def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Reporter, *, again: bool = False) -> Trained:
+    """Train by a recipe into a folder; what an earlier call finished stands.
+
+    Args:
+        recipe: from `load_recipe`.
+        out: the folder.
+        settings: `device` and `workers` count.
+        reporter: told about progress.
+        again: forget what the folder holds and start from the beginning.
+
+    Raises:
+        UserError: the folder holds another training, or this one diverged.
+        InvalidFileError: images or starting weights that are not what they should be.
+        StorageError: the folder cannot be written.
+    """
+    device = pick_device(settings.device)
+    directory = TrainingDirectory(out)
+    data = open_training_set(
+        recipe.data, reporter=reporter, input_size=recipe.spec.input_size, workers=settings.workers
+    )
+    network = _network(recipe)
+    asked = {"recipe_sha256": recipe.sha256, "data_sha256": data.sha256, "training_version": TRAINING_VERSION}
+    # Whatever is wrong with the request shows before the folder is made.
+    trainer = Trainer(network, recipe.spec, data, recipe.plan, perturb=recipe.perturb, device=device)
+    with directory.writing():
+        if again:
+            directory.clear()
+        card = _finished(directory, asked, recipe.store)
+        if card is not None:
+            return Trained(directory=directory, stood=True, card=card)
+        with exact(device):
+            log = _resume(trainer, directory, asked, reporter)
+            _epochs(trainer, directory, log, asked, recipe.name, reporter)
+        content = pack_weights(trainer.weights, half=recipe.store == "float16")
+        card = _card(recipe, data, log, asked, content, device)
+        write_bytes(directory.weights, content)
+        write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
+    return Trained(directory=directory, stood=False, card=card)
+
+
+def _network(recipe: Recipe) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.plan.seed)
+        network: torch.nn.Module = ARCHITECTURES.load(recipe.spec.architecture)()
+    if recipe.weights is not None:
+        load_safetensors(network, recipe.weights)
+    return network
+
+
+def _epochs(
+    trainer: Trainer,
+    directory: TrainingDirectory,
+    log: list[EpochSummary],
+    asked: dict[str, Any],
+    name: str,
+    reporter: Reporter,
+) -> None:
+    left = trainer.plan.epochs - trainer.epoch
+
+    def keep(trainer: Trainer, summary: EpochSummary) -> None:
+        log.append(summary)
+        facts = {**asked, **_circumstances(trainer.device), "log": [asdict(line) for line in log]}
+        write_bytes(directory.checkpoint, pack(trainer.state(), facts))
+        write_bytes(directory.log, _csv(log))
+        reporter.note(_line(summary, trainer.plan.epochs))
+
+    if log:
+        write_bytes(directory.log, _csv(log))
+    with staged(reporter, f"training {name}", left * trainer.steps_per_epoch) as stage:
+        train_epochs(trainer, on_epoch=keep, on_step=lambda: stage.advance(1))
+
+
+def _circumstances(device: torch.device) -> dict[str, Any]:
+    """What may change last bits: a training that goes on elsewhere says so."""
+    return {"device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _resume(
+    trainer: Trainer, directory: TrainingDirectory, asked: dict[str, Any], reporter: Reporter
+) -> list[EpochSummary]:
+    """The trainer where an earlier call left it, and the log until then."""
+    if not directory.checkpoint.exists():
+        return []
+    tensors, facts = unpack(directory.checkpoint)
+    try:
+        _same(directory, {key: facts[key] for key in asked}, asked)
+        log = [EpochSummary(**line) for line in facts["log"]]
+        trainer.resume(tensors, log[-1].epoch)
+    except (KeyError, TypeError, IndexError, RuntimeError):
+        raise InvalidFileError(
+            f"{str(directory.checkpoint)!r} does not fit this training; start from the beginning with --again."
+        ) from None
+    reporter.note(f"going on after epoch {trainer.epoch} of {trainer.plan.epochs}")
+    now = _circumstances(trainer.device)
+    changed = [f"{key} {facts.get(key)} then, {value} now" for key, value in now.items() if facts.get(key) != value]
+    if changed:
+        reporter.note(f"other circumstances ({'; '.join(changed)}): the weights may differ in their last bits")
+    return log
+
+
+def _finished(directory: TrainingDirectory, asked: dict[str, Any], store: str) -> dict[str, Any] | None:
+    """The card of a finished training, or None."""
+    if not (directory.card.exists() and directory.weights.exists()):
+        return None
+    try:
+        card: dict[str, Any] = json.loads(directory.card.read_bytes())
+        found = {key: card[key] for key in asked}
+        is_whole = card["weights_sha256"] == file_sha256(directory.weights) and card["store"] == store
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    _same(directory, found, asked)
+    return card if is_whole else None
+
+
+def _same(directory: TrainingDirectory, found: dict[str, Any], asked: dict[str, Any]) -> None:
+    words = {
+        "recipe_sha256": "another recipe",
+        "data_sha256": "other training images",
+        "training_version": "another version of the training loop",
+    }
+    other = [words[key] for key in asked if found[key] != asked[key]]
+    if other:
+        raise UserError(
+            f"{str(directory.path)!r} holds a training with {' and '.join(other)}; choose another --out, or start it "
+            f"from the beginning with --again."
+        )
+
+
+def _card(
+    recipe: Recipe,
+    data: FolderTrainingSet,
+    log: list[EpochSummary],
+    asked: dict[str, Any],
+    content: bytes,
+    device: torch.device,
+) -> dict[str, Any]:
+    spec, place = recipe.spec, environment(device)
+    last = asdict(log[-1])
+    return {
+        "name": recipe.name,
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
+        "store": recipe.store,
+        "architecture": spec.architecture,
+        "metric": spec.metric,
+        "input_size": list(spec.input_size) if spec.input_size else None,
+        "normalise": {"mean": list(spec.normalise.mean), "std": list(spec.normalise.std)},
+        **asked,
+        "data": data.description,
+        "started_from_sha256": file_sha256(recipe.weights) if recipe.weights else None,
+        "epochs": recipe.plan.epochs,
+        "seed": recipe.plan.seed,
+        "final": {key: last[key] for key in last if key not in {"epoch", "seconds", "images_per_second"}},
+        "seconds": sum(line.seconds for line in log),
+        # Clean and attacked scores of these weights, filled by who evaluates them.
+        "scores": [],
+        "tool_version": place.tool_version,
+        "git_commit": place.git_commit,
+        "git_dirty": place.git_dirty,
+        "torch": place.torch,
+        "device": place.device,
+        "threads": place.threads,
+        "recipe": recipe.text,
+    }
+
+
+def _csv(log: list[EpochSummary]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(EpochSummary))
+    for line in log:
+        values = asdict(line).values()
+        writer.writerow("" if value is None else f"{value:.6g}" for value in values)
+    return text.getvalue().encode()
+
+
+def _line(summary: EpochSummary, epochs: int) -> str:
+    shares = [("clean", summary.accuracy_clean), ("perturbed", summary.accuracy_perturbed)]
+    accuracy = ", ".join(f"{value:.1%} of {name} images right" for name, value in shares if value is not None)
+    return (
+        f"epoch {summary.epoch}/{epochs}: loss {summary.loss:.4f}, {accuracy}, {summary.images_per_second:.0f} images/s"
+    )

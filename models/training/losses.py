@@ -1,0 +1,62 @@
+"""What training minimises: softmax over the training identities, and the batch-hard triplet loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+#: Added to nothing, but the least squared distance whose root is taken: the root has no slope at 0.
+_LEAST = 1e-12
+
+
+def softmax_loss(logits: Tensor, classes: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy, a scalar.
+
+    Args:
+        logits: (B, C), one column a training identity.
+        classes: (B,) int64 in [0, C).
+        smoothing: the share of the target spread evenly over all C classes, in [0, 1); Szegedy et al., CVPR 2016.
+    """
+    return F.cross_entropy(logits, classes, label_smoothing=smoothing)
+
+
+def triplet_loss(features: Tensor, identities: Tensor, margin: float | None) -> Tensor:
+    """Batch-hard triplet loss, a scalar: the mean over anchors of [margin + d(positive) - d(negative)]+.
+
+    Hermans, Beyer, Leibe 2017 (arXiv 1703.07737), equation 5: for every image of the batch the furthest other image of
+    its identity and the nearest image of another one, by Euclidean distance (not squared). Without a margin it is
+    their soft margin, log(1 + exp(.)). An anchor without a positive or without a negative does not count.
+
+    Args:
+        features: (B, D), as they are ranked (of unit length for metric cosine).
+        identities: (B,) int64.
+        margin: in units of distance; None is the soft margin.
+    """
+    positive, negative, counts = hardest(features, identities)
+    furthest = _distance(features, features[positive])
+    nearest = _distance(features, features[negative])
+    gap = furthest - nearest
+    losses = F.softplus(gap) if margin is None else (gap + margin).clamp_min(0)
+    weights = counts.to(losses.dtype)
+    return (losses * weights).sum() / weights.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def hardest(features: Tensor, identities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For every anchor its furthest positive and nearest negative as indices (B,), and whether it has both (B,).
+
+    Distances are compared in float64; of equal ones the first index is taken.
+    """
+    exact = features.double()
+    squared = exact.square().sum(1)
+    distances = squared[:, None] + squared[None, :] - 2 * exact @ exact.T
+    same = identities[:, None] == identities[None, :]
+    others = same & ~torch.eye(len(features), dtype=torch.bool, device=features.device)
+    positive = distances.masked_fill(~others, -torch.inf).argmax(1)
+    negative = distances.masked_fill(same, torch.inf).argmin(1)
+    return positive, negative, others.any(1) & (~same).any(1)
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().sum(1).clamp_min(_LEAST).sqrt()

@@ -1,0 +1,110 @@
+"""What a training is asked to do, and what it is given to do it with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .augment import Augment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+OptimiserName = Literal["adam", "adamw"]
+Precision = Literal["float32", "bfloat16"]
+
+
+class TrainingSet(Protocol):
+    """Labelled images that a model may learn from."""
+
+    @property
+    def identities(self) -> NDArray[np.int64]:
+        """(N,) who is on the image."""
+        ...
+
+    @property
+    def cameras(self) -> NDArray[np.int64]:
+        """(N,) from which camera it is."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images (B, 3, H, W) uint8 RGB, all of one size."""
+        ...
+
+
+class Perturb(Protocol):
+    """What makes a batch harder before it is learnt from."""
+
+    def __call__(self, embed: Callable[[Tensor], Tensor], images: Tensor, identities: Tensor, step: int) -> Tensor:
+        """Changed images (B, 3, H, W) in [0, 1], as a pure function of the arguments.
+
+        Args:
+            embed: images to features (B, D) as they are ranked: the network of this moment in evaluation mode, its
+                normalisation inside, its weights frozen; differentiable in the images.
+            images: (B, 3, H, W) float in [0, 1], augmented.
+            identities: (B,) int64.
+            step: from 0 over all epochs.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a network is trained. Every number is checked by who reads it from a file."""
+
+    seed: int = 0
+    epochs: int = 40
+    #: P, identities a batch.
+    identities: int = 16
+    #: K, images of each.
+    images: int = 4
+    optimiser: OptimiserName = "adamw"
+    #: The highest learning rate: reached linearly over the warm-up, left along a cosine down to 0.
+    learning_rate: float = 2e-3
+    weight_decay: float = 5e-4
+    #: In epochs; a part of one counts.
+    warmup_epochs: float = 2.0
+    #: Weight of the softmax loss over the training identities.
+    softmax: float = 1.0
+    label_smoothing: float = 0.1
+    #: Weight of the batch-hard triplet loss.
+    triplet: float = 1.0
+    #: Its margin in units of distance; None is the soft margin.
+    margin: float | None = 0.3
+    augment: Augment = field(default_factory=Augment)
+    #: With a `Perturb`: the loss is (1 - share) of the clean batch's and share of the perturbed one's.
+    share: float = 1.0
+    #: With a `Perturb`: weight of the mean of ||f(perturbed) - f(clean)||^2, f(clean) held fixed.
+    preserve: float = 0.0
+    #: Decay a step of the running average of the weights that is handed out; None hands out the last weights.
+    average: float | None = None
+    #: What the network's passes are computed in; weights, losses and steps are float32 either way. bfloat16 nearly
+    #: halves the time on a CPU or GPU that has it.
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochSummary:
+    """Means over the steps of one epoch; what was not computed is None."""
+
+    #: From 1.
+    epoch: int
+    loss: float
+    softmax_clean: float | None
+    triplet_clean: float | None
+    accuracy_clean: float | None
+    softmax_perturbed: float | None
+    triplet_perturbed: float | None
+    accuracy_perturbed: float | None
+    preserve: float | None
+    #: Of the last step.
+    learning_rate: float
+    seconds: float
+    images_per_second: float

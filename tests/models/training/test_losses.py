@@ -1,0 +1,103 @@
+"""The triplet loss against a plain loop, a known answer and its own slope; softmax against its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from robustreid.models.training.losses import hardest, softmax_loss, triplet_loss
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def plain_triplet(features: Tensor, identities: Tensor, margin: float | None) -> float:
+    """Hermans et al.'s equation 5, one anchor and one pair at a time, in float64."""
+    rows, who = features.double(), identities.tolist()
+    losses = []
+    for a in range(len(who)):
+        positives = [float((rows[a] - rows[p]).norm()) for p in range(len(who)) if p != a and who[p] == who[a]]
+        negatives = [float((rows[a] - rows[n]).norm()) for n in range(len(who)) if who[n] != who[a]]
+        if positives and negatives:
+            gap = torch.tensor(max(positives) - min(negatives))
+            losses.append(float(F.softplus(gap) if margin is None else (gap + margin).clamp_min(0)))
+    return sum(losses) / max(1, len(losses))
+
+
+def _batch(seed: int, *, unit: bool) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    features = 3 * torch.randn(20, 5, generator=random)
+    identities = torch.randint(0, 6, (20,), generator=random)
+    return F.normalize(features, dim=1) if unit else features, identities
+
+
+def check_triplet(loss: Callable[[Tensor, Tensor, float | None], Tensor]) -> None:
+    """What any batch-hard triplet loss must give."""
+    for seed in range(6):
+        features, identities = _batch(seed, unit=seed % 2 == 0)
+        for margin in (None, 0.0, 0.3, 5.0):
+            expected = plain_triplet(features, identities, margin)
+            assert float(loss(features, identities, margin)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def easiest_triplet(features: Tensor, identities: Tensor, margin: float | None) -> Tensor:
+    """The planted bug: the nearest positive and the furthest negative."""
+    distances = torch.cdist(features, features)
+    same = identities[:, None] == identities[None, :]
+    others = same & ~torch.eye(len(features), dtype=torch.bool)
+    gap = distances.masked_fill(~others, torch.inf).amin(1) - distances.masked_fill(same, -torch.inf).amax(1)
+    gap = gap[others.any(1)]
+    return (F.softplus(gap) if margin is None else (gap + margin).clamp_min(0)).mean()
+
+
+def squared_triplet(features: Tensor, identities: Tensor, margin: float | None) -> Tensor:
+    """The planted bug: squared distances."""
+    positive, negative, counts = hardest(features, identities)
+    gap = (features - features[positive]).square().sum(1) - (features - features[negative]).square().sum(1)
+    gap = gap[counts]
+    return (F.softplus(gap) if margin is None else (gap + margin).clamp_min(0)).mean()
+
+
+def test_triplet_is_the_plain_loop() -> None:
+    """Hard pairs, margins and anchors without a positive are those of the definition."""
+    check_triplet(triplet_loss)
+
+
+@pytest.mark.parametrize("wrong", [easiest_triplet, squared_triplet])
+def test_a_wrong_triplet_is_rejected(wrong: Callable[[Tensor, Tensor, float | None], Tensor]) -> None:
+    """The check above sees the easiest pairs in place of the hardest, and squared distances."""
+    with pytest.raises(AssertionError):
+        check_triplet(wrong)
+
+
+def test_triplet_has_a_known_answer() -> None:
+    """Four points on a line: 0 and 2 of one person, 3 and 7 of another, margin 1/2."""
+    features = torch.tensor([[0.0], [2.0], [3.0], [7.0]])
+    identities = torch.tensor([5, 5, 8, 8])
+    # Hardest positive and negative: 2 and 3; 2 and 1; 4 and 1; 4 and 5.
+    expected = (0 + 1.5 + 3.5 + 0) / 4
+    assert expected == float(triplet_loss(features, identities, 0.5))
+
+
+@pytest.mark.parametrize("margin", [None, 0.3])
+def test_triplet_has_the_right_slope(margin: float | None) -> None:
+    """Its gradient is that of finite differences, and finite where two images are one."""
+    features, identities = _batch(1, unit=False)
+    leaf = features.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: triplet_loss(rows, identities, margin), (leaf,))
+    twins = torch.zeros(4, 3, requires_grad=True)
+    (slope,) = torch.autograd.grad(triplet_loss(twins, torch.tensor([0, 0, 1, 1]), margin), twins)
+    assert torch.isfinite(slope).all()
+
+
+def test_a_batch_of_one_person_teaches_nothing() -> None:
+    """Without any negative there is no triplet and no NaN."""
+    assert float(triplet_loss(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64), 0.3)) == 0.0
+
+
+def test_softmax_smooths_over_all_classes() -> None:
+    """(1 - s) of the target's and s of the mean of all negative log-probabilities."""
+    logits = torch.tensor([[2.0, 0.0, -1.0]])
+    negative = -torch.log_softmax(logits, 1)[0]
+    expected = 0.9 * negative[0] + 0.1 * negative.mean()
+    assert float(softmax_loss(logits, torch.tensor([0]), 0.1)) == pytest.approx(float(expected))
