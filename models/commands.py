@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .zoo import ZooEntry
+
+
+def _presence(entry: ZooEntry) -> str:
+    from .zoo import places
+
+    if entry.is_embedded:
+        return "part of this package"
+    return "present" if any((place / entry.file).exists() for place in places(entry)) else "absent"
 
 
 def list_models() -> list[dict[str, Any]]:
     """One record an architecture or zoo model, each with `name` and `kind`; imports no torch."""
     from .catalogue import ARCHITECTURES, INPUT_SIZES
-    from .zoo import ZOO, folders
+    from .zoo import ZOO
 
     architectures = [
         {
@@ -23,8 +34,7 @@ def list_models() -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "kind": "zoo",
-            "summary": f"zoo, {'present' if any((place / entry.file).exists() for place in folders()) else 'absent'}; "
-            f"{entry.note}",
+            "summary": f"zoo, {_presence(entry)}; {entry.note}",
             "architecture": entry.architecture,
             "file": entry.file,
             "sha256": entry.sha256,
@@ -36,4 +46,4 @@ def list_models() -> list[dict[str, Any]]:
         }
         for entry in ZOO.values()
     ]
-    return [*architectures, *zoo]
+    return [*zoo, *architectures]

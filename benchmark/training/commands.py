@@ -19,7 +19,7 @@ from ..runtime import Settings
 @click.option("--half", is_flag=True, help="Store the weights in float16, as `store: float16` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
 def train(recipe: str, out: Path | None, again: bool, device: str, workers: int, half: bool, as_json: bool) -> None:
-    r"""Train a model by RECIPE: P x K batches, softmax and triplet losses, with an adversary where it names one.
+    """Train a model by RECIPE: P x K batches, softmax and triplet losses, with an adversary where it names one.
 
     RECIPE is a YAML file (docs/training.md) or the name of a shipped one. The folder gets `weights.safetensors` (for
     `weights:` of a grid), `card.json`, `log.csv` and a checkpoint after every epoch, so an interrupted training goes
@@ -32,7 +32,7 @@ def train(recipe: str, out: Path | None, again: bool, device: str, workers: int,
 
     Exit codes: 0 done, 2 the request is wrong or the training diverged, 4 a data set or weights file is invalid,
     74 the file system failed, 130 interrupted.
-    """
+    """  # noqa: D301
     from dataclasses import replace
 
     from ..progress import reporting

@@ -23,6 +23,7 @@ from ..datasets.catalogue import FORMATS, refuse_contradictions
 from ..datasets.opening import DatasetRequest
 from .perturb import PgdPerturb
 from .schema import PerturbSection, RecipeFile, check
+from .scoring import grid_about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ class Recipe:
     perturb: PgdPerturb | None
     #: What the weights file holds.
     store: Literal["float32", "float16"]
-    #: Digest of everything above that decides the weights: no name, no path, no comment; not how they are stored.
+    #: The whole file, where it asks for scores.
+    scores: Document | None
+    #: Digest of everything above that decides the weights: no name, path or comment; not how they are stored or scored.
     sha256: str
 
 
@@ -84,6 +87,9 @@ def resolve(document: Document) -> Recipe:
     losses, share = file.losses, file.perturb.share if file.perturb else 1.0
     if not losses.softmax and not losses.triplet:
         raise UserError(f"{document.where(('losses',))}: both weights are 0; expected one above 0.")
+    if file.scores:
+        # A model that is nowhere yet: what is wrong with the rest is said before the training, not after.
+        grid_about({"name": file.name, "plugin": "to:come"}, document)
     recipe = Recipe(
         name=file.name,
         text=document.text,
@@ -117,6 +123,7 @@ def resolve(document: Document) -> Recipe:
         ),
         perturb=_perturb(document, file.perturb, file) if file.perturb else None,
         store=file.store,
+        scores=document if file.scores else None,
         sha256="",
     )
     return replace(recipe, sha256=_digest(document, file, weights))
@@ -162,7 +169,7 @@ def _perturb(document: Document, entry: PerturbSection, file: RecipeFile) -> Pgd
 
 
 def _digest(document: Document, file: RecipeFile, weights: Path | None) -> str:
-    decides: dict[str, Any] = file.model_dump(exclude={"name", "data", "weights", "store"})
+    decides: dict[str, Any] = file.model_dump(exclude={"name", "data", "weights", "store", "scores"})
     try:
         decides["weights"] = None if weights is None else file_sha256(weights)
     except UserError as error:

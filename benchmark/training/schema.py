@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,6 +70,17 @@ class PerturbSection(_Section):
     preserve: _Weight = 0.0
 
 
+class ScoresSection(BaseModel):
+    """What the card says of the result: a grid without models, checked as a grid."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    datasets: Any
+    attacks: Any
+    epsilons: Any
+    side: Any
+
+
 class RecipeFile(_Section):
     """A whole recipe."""
 
@@ -88,6 +99,7 @@ class RecipeFile(_Section):
     average: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     precision: Precision = "float32"
     store: Literal["float32", "float16"] = "float32"
+    scores: ScoresSection | None = None
 
 
 #: What may stand where, for the nearest name of an unknown key.
@@ -99,6 +111,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "losses": tuple(LossesSection.model_fields),
     "augment": tuple(AugmentSection.model_fields),
     "perturb": tuple(PerturbSection.model_fields),
+    "scores": tuple(ScoresSection.model_fields),
 }
 
 _SHARE, _WEIGHT = "a number in [0, 1]", "a number from 0"

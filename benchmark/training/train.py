@@ -1,17 +1,15 @@
 """A recipe run: weights, card and log in a folder, with a checkpoint after every epoch that the next call goes on from.
 
-weights.safetensors  card.json  log.csv  checkpoint/state.safetensors
+weights.safetensors  card.json  log.csv  checkpoint/state.safetensors  scores/
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,14 @@ from ...models.training.loop import Trainer
 from ...models.training.loop import train as train_epochs
 from ...models.training.plan import EpochSummary
 from ...models.weights.files import file_sha256, load_safetensors
+from ..config.grid import Grid
 from ..progress import Reporter, staged
-from ..runtime import Settings, environment, exact, pick_device
+from ..runtime import Settings, exact, pick_device
 from ..store.files import file_system_errors, write_bytes
-from .data import FolderTrainingSet, open_training_set
+from .card import line, log_csv, make_card
+from .data import open_training_set
 from .recipe import Recipe
+from .scoring import grid_about, score_weights
 
 #: Raised by hand when the same recipe and data can give other weights.
 TRAINING_VERSION = 1
@@ -64,6 +65,11 @@ class TrainingDirectory:
         """The state after the last finished epoch."""
         return self.path / "checkpoint" / "state.safetensors"
 
+    @property
+    def scores(self) -> Path:
+        """The run directory that the card's scores come from."""
+        return self.path / "scores"
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the folder for this process.
@@ -94,6 +100,7 @@ class TrainingDirectory:
         with file_system_errors(self.path):
             for file in (self.card, self.weights, self.log, self.checkpoint):
                 file.unlink(missing_ok=True)
+            shutil.rmtree(self.scores, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +147,19 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
             log = _resume(trainer, directory, asked, reporter)
             _epochs(trainer, directory, log, asked, recipe.name, reporter)
         content = pack_weights(trainer.weights, half=recipe.store == "float16")
-        card = _card(recipe, data, log, asked, content, device)
+        card = make_card(recipe, data, log, asked, content, device)
         write_bytes(directory.weights, content)
+        if recipe.scores is not None:
+            card["scores"] = score_weights(_scoring(recipe, directory), directory.scores, settings, reporter)
         write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
     return Trained(directory=directory, stood=False, card=card)
+
+
+def _scoring(recipe: Recipe, directory: TrainingDirectory) -> Grid:
+    assert recipe.scores is not None  # noqa: S101 (the caller asked)
+    spec, weights = recipe.spec, str(directory.weights.resolve())
+    model = {"name": recipe.name, "architecture": spec.architecture, "weights": weights, "metric": spec.metric}
+    return grid_about(model, recipe.scores)
 
 
 def _network(recipe: Recipe) -> torch.nn.Module:
@@ -169,11 +185,11 @@ def _epochs(
         log.append(summary)
         facts = {**asked, **_circumstances(trainer.device), "log": [asdict(line) for line in log]}
         write_bytes(directory.checkpoint, pack(trainer.state(), facts))
-        write_bytes(directory.log, _csv(log))
-        reporter.note(_line(summary, trainer.plan.epochs))
+        write_bytes(directory.log, log_csv(log))
+        reporter.note(line(summary, trainer.plan.epochs))
 
     if log:
-        write_bytes(directory.log, _csv(log))
+        write_bytes(directory.log, log_csv(log))
     with staged(reporter, f"training {name}", left * trainer.steps_per_epoch) as stage:
         train_epochs(trainer, on_epoch=keep, on_step=lambda: stage.advance(1))
 
@@ -232,58 +248,3 @@ def _same(directory: TrainingDirectory, found: dict[str, Any], asked: dict[str, 
             f"{str(directory.path)!r} holds a training with {' and '.join(other)}; choose another --out, or start it "
             f"from the beginning with --again."
         )
-
-
-def _card(
-    recipe: Recipe,
-    data: FolderTrainingSet,
-    log: list[EpochSummary],
-    asked: dict[str, Any],
-    content: bytes,
-    device: torch.device,
-) -> dict[str, Any]:
-    spec, place = recipe.spec, environment(device)
-    last = asdict(log[-1])
-    return {
-        "name": recipe.name,
-        "weights_sha256": hashlib.sha256(content).hexdigest(),
-        "store": recipe.store,
-        "architecture": spec.architecture,
-        "metric": spec.metric,
-        "input_size": list(spec.input_size) if spec.input_size else None,
-        "normalise": {"mean": list(spec.normalise.mean), "std": list(spec.normalise.std)},
-        **asked,
-        "data": data.description,
-        "started_from_sha256": file_sha256(recipe.weights) if recipe.weights else None,
-        "epochs": recipe.plan.epochs,
-        "seed": recipe.plan.seed,
-        "final": {key: last[key] for key in last if key not in {"epoch", "seconds", "images_per_second"}},
-        "seconds": sum(line.seconds for line in log),
-        # Clean and attacked scores of these weights, filled by who evaluates them.
-        "scores": [],
-        "tool_version": place.tool_version,
-        "git_commit": place.git_commit,
-        "git_dirty": place.git_dirty,
-        "torch": place.torch,
-        "device": place.device,
-        "threads": place.threads,
-        "recipe": recipe.text,
-    }
-
-
-def _csv(log: list[EpochSummary]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(EpochSummary))
-    for line in log:
-        values = asdict(line).values()
-        writer.writerow("" if value is None else f"{value:.6g}" for value in values)
-    return text.getvalue().encode()
-
-
-def _line(summary: EpochSummary, epochs: int) -> str:
-    shares = [("clean", summary.accuracy_clean), ("perturbed", summary.accuracy_perturbed)]
-    accuracy = ", ".join(f"{value:.1%} of {name} images right" for name, value in shares if value is not None)
-    return (
-        f"epoch {summary.epoch}/{epochs}: loss {summary.loss:.4f}, {accuracy}, {summary.images_per_second:.0f} images/s"
-    )

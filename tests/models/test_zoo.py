@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 from robustreid import InvalidFileError, UserError
-from robustreid.models.weights import file_sha256
+from robustreid.models.weights.files import file_sha256
 from robustreid.models.zoo import ZOO, find
 
 NAME = "person-reidentification-retail-0031"

@@ -53,7 +53,7 @@ def test_the_first_help_lists_every_command(call: Callable[..., subprocess.Compl
     lines = done.stdout.splitlines()
     places = [next(i for i, line in enumerate(lines) if line.startswith(f"  {name} ")) for name in COMMANDS]
     assert places == sorted(places)
-    assert "robustreid ls attacks" in done.stdout
+    assert "Start with `robustreid demo`" in done.stdout
     bare = call()
     assert (bare.returncode, bare.stdout, bare.stderr.strip()) == (2, "", done.stdout.strip())
 
@@ -72,7 +72,7 @@ def test_no_help_loads_what_is_slow(command: Callable[..., list[str]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("models", [*ARCHITECTURES.names(), *ZOO]),
+        ("models", [*ZOO, *ARCHITECTURES.names()]),
         ("attacks", list(PRESETS)),
         ("datasets", FORMATS.names()),
     ],

@@ -22,7 +22,7 @@ LONG = "a" * 10_000
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("foo",), "Unknown command 'foo'. Available: run, plan, status, ls, version."),
+        (("foo",), "Unknown command 'foo'. Available: demo, run, plan, status, train, report, ls, version."),
         (("rum",), "Unknown command 'rum'. Did you mean 'run'? Available: "),
         (("\u202e",), r"Unknown command '\u202e'."),
         ((LONG,), f"Unknown command '{LONG[:119]}... (10003 characters) Available: "),
@@ -49,7 +49,7 @@ LONG = "a" * 10_000
             "There is no file 'nope.yml'; give the path of a grid file (see `robustreid run --help`).",
         ),
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
-        (("run", "mini"), "Unknown grid 'mini'. Available: ama-real. Or give the path of a .yml file."),
+        (("run", "mini"), "Unknown grid 'mini'. Available: ama-real, demo. Or give the path of a .yml file."),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),
         (("status", "mini"), "'mini' is no run directory; give a folder that `robustreid run` wrote."),
@@ -71,7 +71,7 @@ def test_a_wrong_command_line(
     ("parts", "said"),
     [
         ({"epsilons": "epsilons: 8"}, "grid.yml:7: epsilons[0]: epsilon '8' is ambiguous"),
-        ({"models": "models: [lin]"}, "grid.yml:2: models[0]: Unknown zoo model 'lin'. Available: "),
+        ({"models": "models: [qq]"}, "grid.yml:2: models[0]: Unknown zoo model 'qq'. Available: "),
         ({"side": "side: galery"}, "grid.yml:8: side: expected one of query, gallery, both, got 'galery'"),
         ({"epsilons": "epsilons: [0.5/255]"}, "ama-ifgsm has no step below 1/255 (epsilon 0.50/255): "),
         ({"extra": "norm: l2"}, "ama-ifgsm is defined for L-inf only, not l2; use pgd for l2."),

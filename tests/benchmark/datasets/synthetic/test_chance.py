@@ -21,7 +21,20 @@ def test_the_stream_is_written_down() -> None:
 
 def test_keys_of_other_kinds_and_orders_differ() -> None:
     """1 and "1", (1, 2) and (2, 1), a word and its beginning: all have streams of their own."""
-    keys = [(1,), ("1",), (1, 2), (2, 1), (1, 0), (0, 1), ("ab",), ("a", "b"), ("a",), (2**63,), (2**64 + 1,), ()]
+    keys: list[tuple[int | str, ...]] = [
+        (1,),
+        ("1",),
+        (1, 2),
+        (2, 1),
+        (1, 0),
+        (0, 1),
+        ("ab",),
+        ("a", "b"),
+        ("a",),
+        (2**63,),
+        (2**64 + 1,),
+        (),
+    ]
     assert len({Chance(*key).bits() for key in keys}) == len(keys)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from robustreid.benchmark.datasets.decoded import decode
 from robustreid.benchmark.datasets.manifest import read_manifest
 from robustreid.benchmark.datasets.retrieval import RetrievalSet
 from robustreid.benchmark.datasets.synthetic import crowd, scene
+from robustreid.benchmark.datasets.synthetic.canvas import Canvas
 from robustreid.benchmark.datasets.synthetic.crowd import Crowd, bitmap, training_folder
 from robustreid.benchmark.datasets.synthetic.scene import HEIGHT, WIDTH, picture
 from robustreid.benchmark.datasets.synthetic.wardrobe import GROUP, dress
@@ -82,14 +84,14 @@ def test_a_picture_is_whole_numbers_all_the_way(monkeypatch: pytest.MonkeyPatch)
     """No array of floats is made on the way: what machines could round differently does not occur."""
     kinds = set()
 
-    class Watched(scene.Canvas):
-        def _fill(self, box, inside, paint) -> None:
+    class Watched(Canvas):
+        def _fill(self, box: Any, inside: Any, paint: Any) -> None:
             colours = paint(box.xs, box.ys) if callable(paint) else np.array(paint)
             kinds.update({colours.dtype.kind, self.pixels.dtype.kind})
             super()._fill(box, inside, paint)
 
-        def image(self):
-            found = super().image()
+        def image(self) -> NDArray[np.int32]:
+            found: NDArray[np.int32] = super().image()
             kinds.add(found.dtype.kind)
             return found
 
@@ -212,7 +214,8 @@ def stripes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     light /= light.mean((1, 2), keepdims=True)
     parts = light.reshape(len(light), 8, HEIGHT // 8, WIDTH, 3)[:, :, :, 16:48]
     features = np.concatenate([parts.mean((2, 3)), parts.std((2, 3))], 2).reshape(len(light), -1)
-    return features - features.mean(0)
+    centred: NDArray[np.float32] = features - features.mean(0)
+    return centred
 
 
 def histograms(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -227,7 +230,10 @@ def untrained(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         network = tinynet().eval()
-        return network((torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.225).numpy()
+        features: NDArray[np.float32] = network(
+            (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.225
+        ).numpy()
+        return features
 
 
 @pytest.mark.parametrize("embed", [stripes, histograms, untrained])

@@ -1,0 +1,84 @@
+"""What a training leaves to read: its card, its log, and a line an epoch."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+
+from ...models.training.plan import EpochSummary
+from ...models.weights.files import file_sha256
+from ..runtime import environment
+from .data import FolderTrainingSet
+from .recipe import Recipe
+
+
+def make_card(
+    recipe: Recipe,
+    data: FolderTrainingSet,
+    log: list[EpochSummary],
+    asked: dict[str, Any],
+    content: bytes,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What the weights are: all that decided them, how the training ended, and where it ran.
+
+    Args:
+        recipe: what was asked for.
+        data: what it was trained on.
+        log: every epoch.
+        asked: the digests that tell trainings apart.
+        content: the weights file.
+        device: where it was trained.
+    """
+    spec, place = recipe.spec, environment(device)
+    last = asdict(log[-1])
+    return {
+        "name": recipe.name,
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
+        "store": recipe.store,
+        "architecture": spec.architecture,
+        "metric": spec.metric,
+        "input_size": list(spec.input_size) if spec.input_size else None,
+        "normalise": {"mean": list(spec.normalise.mean), "std": list(spec.normalise.std)},
+        **asked,
+        "data": data.description,
+        "started_from_sha256": file_sha256(recipe.weights) if recipe.weights else None,
+        "epochs": recipe.plan.epochs,
+        "seed": recipe.plan.seed,
+        "final": {key: last[key] for key in last if key not in {"epoch", "seconds", "images_per_second"}},
+        "seconds": sum(line.seconds for line in log),
+        # Clean and attacked scores of these weights, where the recipe asks for them.
+        "scores": [],
+        "tool_version": place.tool_version,
+        "git_commit": place.git_commit,
+        "git_dirty": place.git_dirty,
+        "torch": place.torch,
+        "device": place.device,
+        "threads": place.threads,
+        "recipe": recipe.text,
+    }
+
+
+def log_csv(log: list[EpochSummary]) -> bytes:
+    """The log as CSV, a line an epoch; what was not computed is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(EpochSummary))
+    for line in log:
+        values = asdict(line).values()
+        writer.writerow("" if value is None else f"{value:.6g}" for value in values)
+    return text.getvalue().encode()
+
+
+def line(summary: EpochSummary, epochs: int) -> str:
+    """An epoch for people who watch."""
+    shares = [("clean", summary.accuracy_clean), ("perturbed", summary.accuracy_perturbed)]
+    accuracy = ", ".join(f"{value:.1%} of {name} images right" for name, value in shares if value is not None)
+    return (
+        f"epoch {summary.epoch}/{epochs}: loss {summary.loss:.4f}, {accuracy}, {summary.images_per_second:.0f} images/s"
+    )
