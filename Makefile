@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # More pytest arguments: make test ARGS="-k ranking"
 ARGS ?=
 # The slow tests that CI runs as well, as a pytest -k expression.
-SLOW_SUBSET := kill or market or memory
+SLOW_SUBSET := kill or market or memory or demo
 
 # The interpreter's version, e.g. 3.11, and the constraints of that version where there are any.
 VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY := passive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-all test-slow-subset bench lint constraints clean
+.PHONY: help demo install test test-all test-slow-subset bench lint constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -39,6 +39,9 @@ $(INSTALLED): pyproject.toml $(wildcard constraints/*.txt)
 	echo "Installing robustreid[dev] $${pinned:-without constraints (there are none for Python $(VERSION))}; a minute or two the first time"; \
 	$(BIN)/pip install --quiet $$pinned -e '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: $(INSTALLED) ## attack two small models on drawn people and make the pages: about a minute once installed
+	@$(BIN)/robustreid demo --out runs/demo
 
 test: $(INSTALLED) ## run the tests but the slow ones
 	@echo "Running the tests that are not slow"
@@ -76,6 +79,10 @@ constraints: ## make the constraints of this Python version anew, with the newes
 	{ echo "# What CI installs on Python $(VERSION). Made anew by: make constraints PYTHON=python$(VERSION)"; \
 	  sed -E -e '/^(robustreid|nvidia|cuda|triton)/d' -e '/^[[:space:]]*(#|$$)/d' -e 's/^(torch==[0-9.]+)\+.*/\1/' "$$folder/resolved.txt"; \
 	} > $(CONSTRAINTS)
+
+vendor: $(INSTALLED) ## copy the scripts of others into reports/static/vendor, as vendor.json pins them (needs npm)
+	@echo "Copying what reports/static/vendor/vendor.json pins"
+	@cd reports/static/vendor && $(CURDIR)/$(BIN)/python -c 'from robustreid.reports.vendoring import fetch; fetch()'
 
 clean: ## remove what make made: .venv, builds, caches (runs/ stays)
 	rm -rf $(VENV) .typing build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .benchmarks .hypothesis .import_linter_cache

@@ -104,7 +104,7 @@ def evaluate(
         model: an ONNX file, a zoo name, or an entry of a grid's `models`, such as
             {"name": "r50", "architecture": "resnet50", "weights": "r50.safetensors"}; or a module in memory that maps
             RGB images (B, 3, H, W) in [0, 1] to features (B, D), resizing and normalising included.
-        data: a folder in Market-1501's layout, or an entry of a grid's `datasets`.
+        data: a folder in Market-1501's layout; "synthetic", drawn people; or an entry of a grid's `datasets`.
         attack: a preset, or an entry of a grid's `attacks`.
         epsilon: the radius, such as "5/255".
         side: `query`, `gallery` or `both`.
@@ -197,11 +197,19 @@ def _model_entry(model: str | Path | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_entry(data: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    from .datasets.catalogue import DRAWN
+
     if isinstance(data, Mapping):
-        return {"name": "data", "format": "folder", **data}
+        drawn = data.get("format", data.get("name")) in DRAWN
+        return dict(data) if drawn else {"name": "data", "format": "folder", **data}
+    if data in DRAWN:
+        return {"name": data}
     path = Path(data)
     if not path.is_dir():
-        raise UserError(f"There is no folder {str(data)!r}; give the folder that holds query/ and bounding_box_test/.")
+        raise UserError(
+            f"There is no folder {str(data)!r}; give the folder that holds query/ and bounding_box_test/, "
+            f"or one of {', '.join(sorted(DRAWN))}."
+        )
     return {"name": _label(path.resolve()), "format": "folder", "root": str(path.resolve())}
 
 

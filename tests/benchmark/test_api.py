@@ -97,7 +97,10 @@ def test_labels_are_escaped() -> None:
             {"model": "nix.onnx"},
             r"^evaluate: models\[0\]: The weights file '.*nix\.onnx' does not exist; check the path\.",
         ),
-        ({"data": "nix"}, r"^There is no folder 'nix'; give the folder that holds query/ and bounding_box_test/\.$"),
+        (
+            {"data": "nix"},
+            r"^There is no folder 'nix'; give the folder that holds query/ and bounding_box_test/, or one of synt.*\.$",
+        ),
         ({"exclude": [{"sde": "query"}]}, r"^evaluate: exclude\[0\]\.sde: unknown key 'sde'\. Did you mean 'side'\?"),
         ({"device": "gpu"}, r"^Unknown device 'gpu'; expected auto"),
         (
@@ -182,3 +185,25 @@ def test_a_module_in_memory_is_evaluated_and_left_as_it_was(bench: Path) -> None
     assert (given.mAP_clean, given.mAP_attacked) == (loaded.mAP_clean, loaded.mAP_attacked)
     assert (module.training, module.extra.requires_grad) == (True, True)
     assert given.model == "Sequential"
+
+
+def test_drawn_people_need_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, or as an entry that says how many; a model of the package by its name."""
+    monkeypatch.setenv("ROBUSTREID_CACHE", str(tmp_path))
+    few = {"name": "synthetic", "identities": 3, "distractors": 1}
+    result = robustreid.evaluate("tiny", few, attack="ama-fgsm", epsilon="4/255")
+    assert (result.model, result.dataset, result.n_query, result.n_gallery) == ("tiny", "synthetic", 12, 13)
+    assert result.mAP_attacked < result.mAP_clean
+
+
+def test_the_five_lines_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first Python block, to the letter."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    block = readme.split("```python\n")[1].split("```")[0]
+    lines = [line for line in block.splitlines() if line]
+    assert len(lines) <= 5
+    monkeypatch.setenv("ROBUSTREID_CACHE", str(tmp_path))
+    exec(block, {})  # noqa: S102 (our own page)
+    assert "Sequential on synthetic, ama-ifgsm at 4/255 (gallery side): Rank-1 " in capsys.readouterr().out
