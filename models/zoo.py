@@ -1,4 +1,4 @@
-"""Published models by name: what they are and where to get them. No weights are shipped."""
+"""Models by name: two small ones that the package brings along, and published ones that are for you to get."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import InvalidFileError, UserError
 from .base import METRICS, NORMALISATIONS, Metric
 from .registry import unknown
-from .weights import file_sha256
+from .weights.files import file_sha256
 
 #: The environment variable that names a folder of weights.
 FOLDER_VARIABLE = "ROBUSTREID_WEIGHTS"
@@ -38,13 +38,41 @@ class ZooEntry:
     metric: Metric
     #: What a reader of its numbers must know.
     note: str
+    #: Whether its file is part of this package.
+    is_embedded: bool = False
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS or self.metric not in METRICS or len(self.sha256) != 64:
             raise ValueError(f"the zoo entry {self.name!r} has an unknown normalisation or metric, or no sha256")
 
 
+def _embedded(name: str, *, sha256: str, note: str) -> ZooEntry:
+    return ZooEntry(
+        name=name,
+        architecture="tinynet",
+        file=f"{name}.safetensors",
+        sha256=sha256,
+        licence="MIT",
+        source=f"this package: robustreid train {name}",
+        trained_on=("synthetic",),
+        normalise="imagenet",
+        metric="cosine",
+        note=f"{note}; 128x64, 128 numbers a feature",
+        is_embedded=True,
+    )
+
+
 _ENTRIES = (
+    _embedded(
+        "tiny",
+        sha256="35f852457334df4a56723c74d987975c7df887ad557000487c0b21379965b06f",
+        note="trained on drawn people (`synthetic`) without an adversary",
+    ),
+    _embedded(
+        "tiny-robust",
+        sha256="f8d51fb3625a0f1245064e696bb507ca0966a095fc1bc86aad598cb86c6026d4",
+        note="the same network, adversarially trained at 4/255",
+    ),
     ZooEntry(
         name="osnet_x0_25_msmt17",
         architecture="onnx",
@@ -87,8 +115,20 @@ _ENTRIES = (
 ZOO: Mapping[str, ZooEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
+def embedded_folder() -> Path:
+    """Where the weights lie that the package brings along."""
+    from importlib.resources import files
+
+    return Path(str(files("robustreid.models.weights")))
+
+
+def places(entry: ZooEntry) -> tuple[Path, ...]:
+    """Where the file of an entry is looked for, first one first."""
+    return (embedded_folder(),) if entry.is_embedded else folders()
+
+
 def folders() -> tuple[Path, ...]:
-    """Where weights are looked for, first one first: `$ROBUSTREID_WEIGHTS` if set, then the user's data folder."""
+    """Where weights of others lie, first one first: `$ROBUSTREID_WEIGHTS` if set, then the user's data folder."""
     from platformdirs import user_data_path
 
     named = os.environ.get(FOLDER_VARIABLE)
@@ -106,7 +146,7 @@ def find(name: str) -> tuple[ZooEntry, Path]:
     if name not in ZOO:
         raise unknown("zoo model", name, ZOO)
     entry = ZOO[name]
-    for folder in folders():
+    for folder in places(entry):
         path = folder / entry.file
         if not path.is_file():
             continue

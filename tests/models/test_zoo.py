@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import platformdirs
 import pytest
 from robustreid import InvalidFileError, UserError
+from robustreid.models.catalogue import ARCHITECTURES
 from robustreid.models.weights.files import file_sha256
-from robustreid.models.zoo import ZOO, find
+from robustreid.models.zoo import ZOO, embedded_folder, find
 
 NAME = "person-reidentification-retail-0031"
 
@@ -23,13 +26,45 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(ZOO))
+EMBEDDED = sorted(name for name, entry in ZOO.items() if entry.is_embedded)
+
+
+@pytest.mark.parametrize("name", sorted(ZOO.keys() - set(EMBEDDED)))
 def test_every_entry_is_found(real_data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Name, file and digest of the table are those of the real file."""
     monkeypatch.setenv("ROBUSTREID_WEIGHTS", str(real_data / "weights"))
     entry, path = find(name)
     assert (name, real_data / "weights" / entry.file) == (entry.name, path)
     assert entry.sha256 == file_sha256(path)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_what_the_package_brings_is_there(name: str, user_folder: Path) -> None:
+    """Found with nothing set up; its card is about this very file, and says recipe, data digest and scores."""
+    entry, path = find(name)
+    card = json.loads((embedded_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    assert entry.sha256 == card["weights_sha256"] == file_sha256(path)
+    assert (card["name"], card["architecture"], card["metric"]) == (name, entry.architecture, entry.metric)
+    assert len(card["data_sha256"]) == len(card["recipe_sha256"]) == 64
+    assert {(score["attack"], score["side"]) for score in card["scores"]} >= {
+        (attack, side) for attack in ("ama-ifgsm", "pgd", "noise") for side in ("query", "gallery")
+    }
+    assert name in os.fspath(path.relative_to(embedded_folder()))
+    assert not list(user_folder.iterdir())
+
+
+def test_what_the_package_brings_is_small() -> None:
+    """All weights together are under 3 MB, and each network under 500 thousand parameters."""
+    assert sum(path.stat().st_size for path in embedded_folder().glob("*.safetensors")) < 3_000_000
+    for name in EMBEDDED:
+        network = ARCHITECTURES.load(ZOO[name].architecture)()
+        assert sum(parameter.numel() for parameter in network.parameters()) < 500_000
+
+
+def test_a_file_in_the_users_folder_is_no_match_for_an_embedded_one(user_folder: Path) -> None:
+    """Weights of ours are taken from the package alone."""
+    (user_folder / ZOO["tiny"].file).write_bytes(b"something else")
+    assert find("tiny")[1].parent == embedded_folder()
 
 
 def test_the_users_folder_is_the_second_place(

@@ -1,0 +1,120 @@
+"""The demonstration: one command from nothing to a leaderboard, and the story it tells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import robustreid
+from robustreid.benchmark.cli import main
+from robustreid.benchmark.config import grid as grids
+from robustreid.benchmark.config.grid import Grid, load_grid
+from robustreid.benchmark.datasets.opening import DatasetRequest
+
+STANDARD, ROBUST = "tiny", "tiny-robust"
+
+
+@pytest.fixture
+def small_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The shipped grid on four people, at one epsilon; an empty cache."""
+    whole = load_grid("demo")
+    few = DatasetRequest(label="synthetic", format=None, root=None, options={"identities": 4, "distractors": 2})
+    small = replace(whole, datasets=(few,), threats=tuple(t for t in whole.threats if t.label == "4/255"))
+
+    def load(name: str) -> Grid:
+        assert name == "demo"
+        return small
+
+    monkeypatch.setattr(grids, "load_grid", load)
+    monkeypatch.setenv("ROBUSTREID_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_it_ends_with_the_table_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows in DIR/run, pages in DIR/site, ranking lists of the cells shown; the page's path is the last line."""
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = robustreid.load(out / "run")
+    assert len(rows) == 2 * 4 * 2
+    assert set(rows["status"]) == {"done"}
+    assert lines[-1] == str(out / "site" / "index.html")
+    assert Path(lines[-1]).read_text(encoding="utf-8").count(ROBUST)
+    assert sum(ROBUST in line for line in lines) >= len(rows) // 2
+    shown = {path.parent.name for path in (out / "run" / "images").glob("*/rankings.json")}
+    assert shown == set(rows.loc[rows["attack"] == "ama-ifgsm", "cell_id"])
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands is not run again, and the pages are made anew with the same bytes."""
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    first = {path: path.read_bytes() for path in (out / "site").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["demo", "--out", str(out)]) == 0
+    assert "16 stand already, 0 to run" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (out / "site").rglob("*") if path.is_file()} == first
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence and exit code 2, before any work."""
+    (tmp_path / "demo").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert (tmp_path / "demo").read_text() == "mine"
+
+
+def is_the_story(rows: pd.DataFrame) -> bool:
+    """Whether rows of both models at 4/255 tell what the demonstration promises, for every side and attack."""
+    told = []
+    for _, both in rows[rows["epsilon_label"] == "4/255"].groupby(["side", "attack"]):
+        cells = both.set_index("model")
+        standard, robust = cells.loc[STANDARD], cells.loc[ROBUST]
+        told += [
+            standard["rank1_clean"] >= 0.85,
+            standard["rank1_clean"] <= 0.97,
+            standard["mAP_attacked"] <= 0.15 * standard["mAP_clean"],
+            robust["mAP_clean"] >= 0.60 * standard["mAP_clean"],
+            robust["mAP_attacked"] >= 0.50 * robust["mAP_clean"],
+        ]
+    return bool(told) and all(told)
+
+
+@pytest.mark.slow
+def test_the_whole_demo(tmp_path: Path) -> None:
+    """From an empty cache, as a newcomer runs it: 80 cells done, and the story holds for I-FGSM; noise takes little.
+
+    Planted: with the two models' labels exchanged, or noise in the attack's place, the story does not hold.
+    """
+    environment = {**os.environ, "ROBUSTREID_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "import sys; from robustreid.benchmark.cli import main; sys.exit(main())", "demo"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / done.stdout.splitlines()[-1]
+    assert page == tmp_path / "robustreid-demo" / "site" / "index.html"
+    assert page.is_file()
+    rows = robustreid.load(tmp_path / "robustreid-demo" / "run")
+    assert rows["status"].tolist() == ["done"] * 80
+    ours, noise = rows[rows["attack"] == "ama-ifgsm"], rows[rows["attack"] == "noise"]
+    assert is_the_story(ours)
+    assert not is_the_story(ours.replace({"model": {STANDARD: ROBUST, ROBUST: STANDARD}}))
+    assert not is_the_story(noise)
+    assert (noise["mAP_attacked"] >= 0.9 * noise["mAP_clean"]).all()
+
+
+@pytest.mark.slow
+def test_the_story_of_the_demo_holds_under_pgd(tmp_path: Path) -> None:
+    """40 steps and 2 restarts at 4/255, both sides: longer attacks do not tell another story."""
+    grid = tmp_path / "pgd.yml"
+    grid.write_text(
+        "name: pgd\nmodels: [tiny, tiny-robust]\ndatasets: [synthetic]\n"
+        "attacks: [{name: pgd, steps: 40, restarts: 2}]\nepsilons: [4/255]\nside: [gallery, query]\n"
+    )
+    robustreid.run(grid, tmp_path / "run")
+    assert is_the_story(robustreid.load(tmp_path / "run"))

@@ -1,0 +1,23 @@
+"""The weights that ship were made by the recipes that ship."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from robustreid.benchmark.training.recipe import load_recipe, shipped
+from robustreid.models.zoo import ZOO, embedded_folder
+
+
+@pytest.mark.parametrize("name", sorted(name for name, entry in ZOO.items() if entry.is_embedded))
+def test_the_card_is_of_the_shipped_recipe(name: str) -> None:
+    """Text and digest on the card are those of the recipe in this package."""
+    card = json.loads((embedded_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    recipe = load_recipe(name)
+    assert (card["recipe"], card["recipe_sha256"]) == (recipe.text, recipe.sha256)
+    assert card["epochs"] == recipe.plan.epochs
+
+
+def test_every_shipped_recipe_has_its_weights() -> None:
+    """No recipe without a result to compare with."""
+    assert set(shipped()) <= {name for name, entry in ZOO.items() if entry.is_embedded}
