@@ -63,7 +63,7 @@ class _Folder(click.Path):
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Keep, of each cell, the first N attacked images as PNG and the ranking lists of N queries, before and after.",
+    help="Keep, of each cell, the first N attacked images as PNG and the ranking lists of N people, before and after.",
 )
 @click.option("--keep-images-of", metavar="EXPR", help="Keep images only of cells whose label matches, as with -k.")
 @click.option("--trust-code", is_flag=True, help="Run plug-in code named in the grid, with your rights.")

@@ -34,7 +34,7 @@ class Settings:
     workers: int = 2
     #: `never`, `failed` or `always`: which cells that stand are run again.
     again: str = "never"
-    #: How many attacked images to keep a cell and side, and of how many queries the ranking lists.
+    #: How many attacked images to keep a cell and side, and of how many people the ranking lists.
     keep_images: int = 0
     #: Only of cells whose label this expression matches.
     keep_images_of: str | None = None

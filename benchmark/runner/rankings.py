@@ -106,13 +106,16 @@ def is_match(data: RetrievalSet, queries: NDArray[np.int64], places: NDArray[np.
 
 
 def shown_queries(data: RetrievalSet, side: SideName, selection: Selection, count: int) -> NDArray[np.int64]:
-    """The places of the first `count` valid queries, that is, with a right answer; on side `query` of attacked ones."""
+    """The places of the queries whose lists are shown: the first of each of the first `count` people.
+
+    Only valid ones, that is, with a right answer; on side `query` only attacked ones.
+    """
     gallery = np.arange(len(data.gallery))
-    shown: list[int] = []
+    shown: dict[int, int] = {}
     for query in selection.attacked if side == "query" else np.arange(len(data.query)):
         if len(shown) == count:
             break
-        one = np.array([query])
-        if (is_match(data, one, gallery) & ~is_junk(data, one, gallery)).any():
-            shown.append(int(query))
-    return np.array(shown, dtype=np.int64)
+        one, person = np.array([query]), int(data.query.identities[query])
+        if person not in shown and (is_match(data, one, gallery) & ~is_junk(data, one, gallery)).any():
+            shown[person] = int(query)
+    return np.array(list(shown.values()), dtype=np.int64)

@@ -112,7 +112,8 @@ def check_lists(ran: Any, seen: Seen, data: Path, cell_id: str, side: str) -> li
     ]
     if side == "query":
         valid = [query for query in valid if query in attacked]
-    assert [query["image_id"] for query in content["queries"]] == valid[:COUNT]
+    firsts = list({_who(query)[0]: query for query in reversed(valid)}.values())[::-1]
+    assert [query["image_id"] for query in content["queries"]] == firsts[:COUNT]
     for query in content["queries"]:
         for when, features in (("before", clean), ("after", clean | attacked)):
             expected = _plain_list(query["image_id"], features, names["gallery"])
