@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NAMES = sorted(ZOO)
+NAMES = sorted(name for name, entry in ZOO.items() if entry.architecture == "onnx")
 COLUMNS = np.random.default_rng(0).normal(size=(144, 5)).astype(np.float32)
 
 
