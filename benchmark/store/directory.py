@@ -157,8 +157,8 @@ class RunDirectory:
         ]
         self.write(self.path / "plan.json", json.dumps({"schema_version": SCHEMA_VERSION, "cells": listed}).encode())
 
-    def planned(self) -> list[Mapping[str, str]]:
-        """The cells of the current grid: `cell_id`, `model`, `dataset`, `label`.
+    def planned(self) -> list[Mapping[str, Any]]:
+        """The cells of the current grid: `cell_id`, `model`, `dataset`, `label`, and what `note_plan` says besides.
 
         Raises:
             UserError: this is no run directory.
@@ -166,7 +166,7 @@ class RunDirectory:
         """
         try:
             plan: dict[str, Any] = json.loads((self.path / "plan.json").read_bytes())
-            cells: list[Mapping[str, str]] = plan["cells"]
+            cells: list[Mapping[str, Any]] = plan["cells"]
         except FileNotFoundError:
             raise UserError(
                 f"{str(self.path)!r} is no run directory; give a folder that `robustreid run` wrote."

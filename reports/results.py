@@ -1,0 +1,102 @@
+"""The values that cross this floor's borders: one result, and all results of the runs that a site is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..benchmark.evaluation import METRIC_TABLE, MetricInfo
+
+#: `missing`: planned, and no row yet.
+Status = Literal["done", "failed", "skipped", "missing"]
+
+#: What is measured, how pages call it, and whether more of it means a more robust model. Scores of a targeted run say
+#: how often the adversary's target is found.
+METRICS: Mapping[str, MetricInfo] = {
+    **{info.name: info for info in METRIC_TABLE},
+    "target_mAP": MetricInfo(name="target_mAP", title="target mAP", higher_is_better=False),
+    "target_rank1": MetricInfo(name="target_rank1", title="target Rank-1", higher_is_better=False),
+}
+
+
+def worst(metric: str, values: list[float]) -> float:
+    """The value of `metric` that is worst for the model."""
+    return min(values) if METRICS[metric].higher_is_better else max(values)
+
+
+def points(value: float | None) -> str:
+    """A fraction in [0, 1] as pages print it: points, two decimals.
+
+    >>> points(0.12345), points(None)
+    ('12.35', '')
+    """
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One cell and what became of it."""
+
+    cell_id: str
+    #: Place of its run among the runs of the site.
+    run: int
+    status: Status
+    #: Why there is no score; empty where it is done.
+    reason: str
+    #: Names as pages show them: two models of one label are told apart here.
+    model: str
+    dataset: str
+    attack: str
+    norm: str
+    #: In [0, 1] pixel units.
+    epsilon: float
+    epsilon_label: str
+    side: str
+    goal: str
+    seed: int
+    #: The cell's label, which `-k` looks into; empty where the plan does not list the cell.
+    label: str
+    #: The stored row under the names of its columns (docs/store.md); empty for a missing cell.
+    row: Mapping[str, Any] = field(repr=False)
+
+    def score(self, column: str) -> float | None:
+        """A stored score, a fraction in [0, 1]; None where the cell is not done or the column is null."""
+        value = self.row.get(column) if self.status == "done" else None
+        return None if value is None or not math.isfinite(value) else float(value)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """How far to believe it."""
+        found = self.row.get("flags")
+        return () if found is None else tuple(str(flag) for flag in found)
+
+    @property
+    def radius(self) -> float:
+        """Epsilon as curves show it: in 1/255 for L-inf, as it is for L2."""
+        return round(self.epsilon * 255, 6) if self.norm == "linf" else self.epsilon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run directory."""
+
+    #: The name of its grid.
+    name: str
+    path: Path
+    #: The grid as it was asked for; empty where the file is gone.
+    grid: str
+    #: The labels of all planned cells, in the grid's order.
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All that a site shows."""
+
+    runs: tuple[Run, ...]
+    results: tuple[Result, ...]
+    #: Labels of missing cells of a plan that says no more of them than that.
+    unplaced: tuple[str, ...]
