@@ -13,7 +13,7 @@ import click
     "--out", type=click.Path(path_type=Path), default=Path("site"), show_default=True, help="Folder for the site."
 )
 def report(directories: tuple[Path, ...], out: Path) -> None:
-    r"""Make a static site of the runs in DIR...: boards, curves, a page per model, ranking lists.
+    """Make a static site of the runs in DIR...: boards, curves, a page per model, ranking lists.
 
     Everything is computed from rows, so this takes seconds and needs neither data nor weights; rows of several runs
     are shown together. Failed, skipped and missing cells are shown as such. The pages need no server and no network:
@@ -29,7 +29,7 @@ def report(directories: tuple[Path, ...], out: Path) -> None:
       robustreid report runs/ama runs/fna --out both
 
     Exit codes: 0 done, 2 the request is wrong, 4 a file of a run does not read back, 74 the file system failed.
-    """
+    """  # noqa: D301 (as for `run`)
     from ..benchmark.progress import reporting
     from .site import build_site
 

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -35,9 +34,13 @@ def large_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "model": f"m{model}",
                     "dataset": "large",
                     "attack": f"a{attack}",
+                    "norm": "linf",
+                    "epsilon": k / 255,
+                    "epsilon_label": f"{k}/255",
+                    "side": "gallery",
+                    "goal": "untargeted",
+                    "seed": 0,
                 }
-                cell |= {"norm": "linf", "epsilon": k / 255, "epsilon_label": f"{k}/255", "side": "gallery"}
-                cell |= {"goal": "untargeted", "seed": 0}
                 cells.append({**cell, "label": f"m{model} large a{attack} linf {k}/255 gallery"})
                 scores = {f"{metric}_{state}": value for metric in ("mAP", "rank1") for state in ("clean", "attacked")}
                 row = {**cell, "status": "done", "reason": "", "flags": [], **scores}
