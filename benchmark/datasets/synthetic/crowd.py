@@ -50,12 +50,12 @@ class Crowd:
     #: Another number, other people and other cameras.
     seed: int = 0
     #: People to be found; every one is seen by every camera.
-    identities: int = 60
+    identities: int = 48
     cameras: int = 4
     #: Gallery images of a person by a camera (and in training, all images); a query is one more.
     shots: int = 1
     #: Gallery images of people whom nobody looks for, identity 0.
-    distractors: int = 120
+    distractors: int = 96
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
