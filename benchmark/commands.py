@@ -209,7 +209,7 @@ def version(as_json: bool) -> None:
     from .. import __version__
     from .evaluation import METRIC_VERSION
     from .records import ENGINE_VERSION
-    from .store.schema import SCHEMA_VERSION
+    from .store.reading import SCHEMA_VERSION
 
     facts = {
         "robustreid": __version__,

@@ -1,11 +1,7 @@
-"""Run directories, read without torch: the rows of each current grid and the planned cells that have none.
-
-`benchmark.store` reads the same files, but imports the attacks and torch with them; a test holds the two together.
-"""
+"""Run directories as pages see them: the rows of each current grid and the planned cells that have none."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import InvalidFileError, UserError
-
-#: The newest schema that is understood.
-SCHEMA_VERSION = 1
+from .. import InvalidFileError
+from ..benchmark.store.reading import read_plan, read_row
 
 _STATUSES = {"done", "failed", "skipped"}
 _CELL_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -71,15 +65,11 @@ def read_run(path: Path) -> RunFiles:
 
 
 def _planned(path: Path) -> tuple[PlannedCell, ...]:
-    file = path / "plan.json"
     try:
-        listed = json.loads(file.read_bytes())["cells"]
-        return tuple(_planned_cell(entry) for entry in listed)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{str(path)!r} is no run directory; give a folder that `robustreid run` wrote.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return tuple(_planned_cell(entry) for entry in read_plan(path))
+    except (ValueError, KeyError, TypeError) as error:
         raise InvalidFileError(
-            f"{str(file)!r} does not read back ({error}); run the grid again to write it anew."
+            f"{str(path / 'plan.json')!r} does not read back ({error}); run the grid again to write it anew."
         ) from error
 
 
@@ -94,30 +84,13 @@ def _planned_cell(entry: Mapping[str, Any]) -> PlannedCell:
 
 
 def _row(file: Path) -> Mapping[str, Any]:
-    try:
-        parquet = pq.ParquetFile(file)
-        noted = json.loads((parquet.schema_arrow.metadata or {})[b"robustreid"])
-        version = int(noted["schema_version"])
-        rows: Sequence[Mapping[str, Any]] = (
-            parquet.read(use_threads=False).to_pylist() if version <= SCHEMA_VERSION else []
-        )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise InvalidFileError(
-            f"{str(file)!r} is no row of this tool ({type(error).__name__}); remove it and run the grid again."
-        ) from error
-    if version > SCHEMA_VERSION:
-        raise InvalidFileError(
-            f"{str(file)!r} has schema {version}, newer than {SCHEMA_VERSION}, which this version understands; "
-            f"update robustreid."
-        )
-    if len(rows) != 1 or rows[0].get("cell_id") != file.stem:
-        raise InvalidFileError(f"{str(file)!r} does not hold the row of its cell; remove it and run the grid again.")
-    if rows[0].get("status") not in _STATUSES or not all(name in rows[0] for name in _COLUMNS):
+    row: Mapping[str, Any] = read_row(file).to_pylist()[0]
+    if row.get("status") not in _STATUSES or not all(name in row for name in _COLUMNS):
         raise InvalidFileError(
             f"{str(file)!r} lacks columns, or its status is none of {', '.join(sorted(_STATUSES))}; "
             f"remove it and run the grid again."
         )
-    return rows[0]
+    return row
 
 
 def read_queries(path: Path, cell_id: str, columns: Sequence[str]) -> Mapping[str, list[Any]] | None:

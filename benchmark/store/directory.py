@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ... import InvalidFileError, UserError
+from ... import UserError
 from ..records import Cell, Row
 from .files import file_system_errors, write_bytes
-from .schema import ROW_SCHEMA, SCHEMA_VERSION, row_table
+from .reading import SCHEMA_VERSION, read_plan, read_row
+from .schema import ROW_SCHEMA, row_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,24 +165,13 @@ class RunDirectory:
             UserError: this is no run directory.
             InvalidFileError: its plan does not read back.
         """
-        try:
-            plan: dict[str, Any] = json.loads((self.path / "plan.json").read_bytes())
-            cells: list[Mapping[str, Any]] = plan["cells"]
-        except FileNotFoundError:
-            raise UserError(
-                f"{str(self.path)!r} is no run directory; give a folder that `robustreid run` wrote."
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidFileError(
-                f"{str(self.path / 'plan.json')!r} does not read back ({error}); run the grid again to write it anew."
-            ) from error
-        return cells
+        return read_plan(self.path)
 
     def stands(self) -> dict[str, str]:
         """Status by cell id, of every cell that has a row."""
         found = {}
         for file in sorted(self.cells.glob("*.parquet")) if self.cells.is_dir() else ():
-            table = self._read(file, ["cell_id", "status"])
+            table = read_row(file, ["cell_id", "status"])
             found[str(table["cell_id"][0])] = str(table["status"][0])
         return found
 
@@ -205,32 +195,9 @@ class RunDirectory:
         ids = [cell_id for cell_id in planned if (self.cells / f"{cell_id}.parquet").exists()]
         if every:
             ids += sorted(file.stem for file in self.cells.glob("*.parquet") if file.stem not in planned)
-        tables = [self._read(self.cells / f"{cell_id}.parquet") for cell_id in ids]
+        tables = [read_row(self.cells / f"{cell_id}.parquet") for cell_id in ids]
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas() if tables else ROW_SCHEMA.empty_table().to_pandas()
         for column in ("model", "dataset"):
             labels = {cell_id: cell[column] for cell_id, cell in planned.items()}
             frame[column] = frame["cell_id"].map(labels).fillna(frame[column])
         return frame
-
-    @staticmethod
-    def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
-        try:
-            parquet = pq.ParquetFile(file)
-            noted = json.loads((parquet.schema_arrow.metadata or {})[b"robustreid"])
-            table = parquet.read(columns=columns)
-            version = int(noted["schema_version"])
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise InvalidFileError(
-                f"{str(file)!r} is no row of this tool ({type(error).__name__}); remove it and run the grid again."
-            ) from error
-        if version > SCHEMA_VERSION:
-            raise InvalidFileError(
-                f"{str(file)!r} has schema {version}, newer than {SCHEMA_VERSION}, which this version "
-                f"understands; update robustreid."
-            )
-        cell_id = table["cell_id"][0].as_py() if table.num_rows else None
-        if cell_id != file.stem:
-            raise InvalidFileError(
-                f"{str(file)!r} holds the row of cell {cell_id!r}; remove it and run the grid again."
-            )
-        return table.replace_schema_metadata(None)

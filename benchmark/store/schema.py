@@ -11,9 +11,7 @@ import pyarrow as pa
 from ...attacks.references import data_needed
 from ..evaluation import METRIC_VERSION, METRICS, QueryScores, RankingScores
 from ..records import ENGINE_VERSION, Cell, Row
-
-#: Raised when columns change; a file of a newer schema is refused, never misread.
-SCHEMA_VERSION = 1
+from .reading import SCHEMA_VERSION
 
 _TEXT, _NUMBER, _WHOLE, _BIT = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
