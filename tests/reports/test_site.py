@@ -147,7 +147,7 @@ def test_strange_runs_have_pages(make_run: Callable[..., Path], tmp_path: Path, 
         "targeted": ", targeted",
         "l2": ", L2",
     }
-    assert said.get(shape, "points mAP.") in text
+    assert said.get(shape, "points mAP") in text
 
 
 def test_an_old_plan_has_a_site(make_run: Callable[..., Path], tmp_path: Path) -> None:
