@@ -102,5 +102,21 @@ def test_the_docs_table_is_the_zoo() -> None:
     """Every entry stands in docs/models.md with its licence, source and digest."""
     lines = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
     for entry in ZOO.values():
-        (line,) = [line for line in lines if line.startswith(f"| `{entry.name}` |")]
+        (line,) = [line for line in lines if line.startswith(f"| `{entry.name}` |") and entry.sha256 in line]
         assert all(word in line for word in (entry.licence, entry.source, entry.sha256))
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_docs_scores_are_the_cards(name: str) -> None:
+    """Every figure that docs/models.md prints of an embedded model stands on its card."""
+    lines = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| `{name}` | ") and " / " in line]
+    card = json.loads((embedded_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    scores = {(score["attack"], score["side"]): score for score in card["scores"]}
+
+    def pair(attack: str, side: str, state: str) -> str:
+        score = scores[attack, side]
+        return f"{100 * score[f'rank1_{state}']:.2f} / {100 * score[f'mAP_{state}']:.2f}"
+
+    attacked = [pair(attack, side, "attacked") for side in ("gallery", "query") for attack in ("ama-ifgsm", "pgd")]
+    assert line.strip("| ").split(" | ")[1:] == [pair("noise", "query", "clean"), *attacked]
