@@ -49,7 +49,7 @@ def build_site(directories: Sequence[Path], out: Path, reporter: Reporter | None
             stage.advance(1)
     put_in_place(out, site.files)
     reporter.note(
-        f"{len(site.models)} models on {len(site.boards)} boards, "
+        f"{_several(len(site.models), 'model')} on {_several(len(site.boards), 'board')}, "
         f"{', '.join(f'{count} {status}' for status, count in counts(results.results)) or 'no rows'}."
     )
     return out / "index.html"
@@ -191,6 +191,10 @@ class _Site:
             self.files[path] = self._pages.render(
                 "ranking.html", root="../", page="ranking", result=result, queries=queries, magnified=MAGNIFIED
             )
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _one_up(address: Any) -> Any:

@@ -14,7 +14,7 @@ def test_report_prints_where_the_page_is(ranked_run: Path, tmp_path: Path, capsy
     assert main(["report", str(ranked_run), "--out", str(out)]) == 0
     said = capsys.readouterr()
     assert said.out == f"{out / 'index.html'}\n"
-    assert "1 models on 1 boards, 1 done." in said.err
+    assert "1 model on 1 board, 1 done." in said.err
     assert (out / "index.html").is_file()
     assert main(["report", str(ranked_run), "--out", str(out)]) == 0
 
