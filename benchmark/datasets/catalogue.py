@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ... import UserError
 from ...models.registry import Registry
+from ..progress import Reporter, Silent
 from .retrieval import RetrievalSet
 
 FORMATS = Registry(
@@ -54,7 +55,7 @@ def open_dataset(
     layout: str | None,
     root: Path | None,
     options: Mapping[str, int] | None = None,
-    advance: Callable[[int], None] | None = None,
+    reporter: Reporter | None = None,
 ) -> RetrievalSet:
     """The retrieval set in `root`; the format defaults to the label where that is a known set.
 
@@ -63,7 +64,7 @@ def open_dataset(
         layout: a name of `FORMATS`.
         root: the folder of images; None for a drawn set.
         options: who is drawn, for a drawn set.
-        advance: called with 1 after each image that is drawn.
+        reporter: told while a set is drawn.
 
     Raises:
         UserError: an unknown format, no root, a root that has no use, or options that nothing reads.
@@ -78,7 +79,7 @@ def open_dataset(
     reader = FORMATS.load(layout)
     refuse_contradictions(label, layout, has_root=root is not None, options=options or {})
     if layout in DRAWN:
-        drawn: RetrievalSet = reader(label, advance=advance, **(options or {}))
+        drawn: RetrievalSet = reader(label, reporter=reporter or Silent(), **(options or {}))
         return drawn
     found: RetrievalSet = reader(label, root)
     return found

@@ -58,8 +58,7 @@ def open_sets(
         if allow_absent and not request.is_there:
             absent.append(request)
             continue
-        with staged(reporter, f"drawing {request.label}", 0) as stage:
-            data = open_dataset(request.label, request.format, request.root, request.options, stage.advance)
+        data = open_dataset(request.label, request.format, request.root, request.options, reporter)
         with staged(reporter, f"reading {request.label}", len(data.paths)) as stage:
             sets[request.label] = OpenSet(
                 data=data, manifest=read_manifest(data, workers=workers, advance=stage.advance)

@@ -16,7 +16,7 @@ from ..datasets.market import TRAINING_FOLDER, read_training_images
 from ..datasets.opening import DatasetRequest
 from ..datasets.retrieval import Images, RetrievalSet
 from ..evaluation import PROTOCOLS
-from ..progress import Reporter, Stage, staged
+from ..progress import Reporter, staged
 
 #: Identities nobody learns from: junk and distractors.
 _NOBODY = (-1, 0)
@@ -71,8 +71,7 @@ def open_training_set(
         UserError: there is no such folder, or nobody in it to learn from.
         InvalidFileError: an image that does not decode, or whose name says nothing.
     """
-    with staged(reporter, f"drawing {request.label}", 0) as stage:
-        root = _root(request, stage)
+    root = _root(request, reporter)
     if not (root / TRAINING_FOLDER).is_dir():
         raise UserError(
             f"Data set {request.label!r} has no training images: there is no folder {str(root / TRAINING_FOLDER)!r}; "
@@ -109,7 +108,7 @@ def open_training_set(
     )
 
 
-def _root(request: DatasetRequest, stage: Stage) -> Path:
+def _root(request: DatasetRequest, reporter: Reporter) -> Path:
     """The folder that holds `bounding_box_train`; a drawn set is drawn."""
     layout = request.format or request.label
     refuse_contradictions(request.label, layout, has_root=request.root is not None, options=request.options)
@@ -117,7 +116,7 @@ def _root(request: DatasetRequest, stage: Stage) -> Path:
         return request.root
     from ..datasets.synthetic.crowd import training_folder
 
-    return training_folder(advance=stage.advance, **request.options)
+    return training_folder(request.label, reporter=reporter, **request.options)
 
 
 def _resized(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

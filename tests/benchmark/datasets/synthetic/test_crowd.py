@@ -24,6 +24,7 @@ from robustreid.benchmark.datasets.synthetic.crowd import Crowd, bitmap, trainin
 from robustreid.benchmark.datasets.synthetic.scene import HEIGHT, WIDTH, picture
 from robustreid.benchmark.datasets.synthetic.wardrobe import GROUP, dress
 from robustreid.benchmark.evaluation import rank, score
+from robustreid.benchmark.progress import Silent, Stage
 from robustreid.models.architectures.tinynet import tinynet
 
 #: Of version 1 with the default crowd. If this test fails, a picture has changed: raise VERSION and say so.
@@ -128,7 +129,7 @@ def test_splits_have_the_sizes_asked_for(cache: Path) -> None:
     assert (len(data.query), len(data.gallery)) == (15, 34)
     assert sorted(set(data.gallery.identities.tolist())) == [0, 1, 2, 3, 4, 5]
     assert sorted(set(data.query.cameras.tolist())) == [1, 2, 3]
-    folder = training_folder(identities=3, cameras=2, shots=2)
+    folder = training_folder("x", reporter=Silent(), identities=3, cameras=2, shots=2)
     assert len(list((folder / "bounding_box_train").iterdir())) == 12
     assert {path.name for path in folder.iterdir()} == {"bounding_box_train"}
 
@@ -151,6 +152,42 @@ def test_an_interrupted_drawing_leaves_nothing(cache: Path, monkeypatch: pytest.
     n_drawn = len(drawn)
     open_dataset("synthetic", None, None, {"identities": 2, "distractors": 0})
     assert len(drawn) == n_drawn
+
+
+@pytest.mark.parametrize("harm", ["a file less", "a file more", "a file cut", "folders only"])
+def test_a_damaged_folder_is_drawn_anew(cache: Path, harm: str) -> None:
+    """What a cleaner of caches leaves is not taken for a data set: the digest is what it was."""
+    options = {"identities": 2, "distractors": 1}
+    data = open_dataset("synthetic", None, None, options)
+    right = read_manifest(data).sha256
+    file = data.root / data.gallery.paths[3]
+    if harm == "a file less":
+        file.unlink()
+    elif harm == "a file more":
+        file.with_name("0003_c1s1_000001_00.bmp").write_bytes(file.read_bytes())
+    elif harm == "a file cut":
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        for path in (*data.query.paths, *data.gallery.paths):
+            (data.root / path).unlink()
+    assert read_manifest(open_dataset("synthetic", None, None, options)).sha256 == right
+
+
+def test_drawing_says_how_far_it_is(cache: Path) -> None:
+    """One unit an image, of as many as there are; nothing is said where nothing is drawn."""
+    told: list[tuple[str, float]] = []
+
+    class Listening(Silent):
+        def start(self, title: str, total: float) -> Stage:
+            told.append((title, total))
+            return self
+
+        def advance(self, units: float) -> None:
+            told.append(("image", units))
+
+    for _ in range(2):
+        open_dataset("few", "synthetic", None, {"identities": 2, "distractors": 1}, Listening())
+    assert told == [("drawing few", 17), *[("image", 1)] * 17]
 
 
 @pytest.mark.parametrize(
