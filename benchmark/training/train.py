@@ -140,19 +140,21 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
     with directory.writing():
         if again:
             directory.clear()
-        card = _finished(directory, asked, recipe.store)
-        if card is not None:
-            return Trained(directory=directory, stood=True, card=card)
-        with exact(device):
-            log = _resume(trainer, directory, asked, reporter)
-            _epochs(trainer, directory, log, asked, recipe.name, reporter)
-        content = pack_weights(trainer.weights, half=recipe.store == "float16")
-        card = make_card(recipe, data, log, asked, content, device)
-        write_bytes(directory.weights, content)
+        stands = card = _finished(directory, asked, recipe.store)
+        if card is None:
+            with exact(device):
+                log = _resume(trainer, directory, asked, reporter)
+                _epochs(trainer, directory, log, asked, recipe.name, reporter)
+            content = pack_weights(trainer.weights, half=recipe.store == "float16")
+            card = make_card(recipe, data, log, asked, content, device)
+            write_bytes(directory.weights, content)
         if recipe.scores is not None:
-            card["scores"] = score_weights(_scoring(recipe, directory), directory.scores, settings, reporter)
-        write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
-    return Trained(directory=directory, stood=False, card=card)
+            # Always: cells that stand cost nothing, and a recipe may ask for others now.
+            scores = score_weights(_scoring(recipe, directory), directory.scores, settings, reporter)
+            card = {**card, "recipe": recipe.text, "scores": scores}
+        if card != stands:
+            write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
+    return Trained(directory=directory, stood=card == stands, card=card)
 
 
 def _scoring(recipe: Recipe, directory: TrainingDirectory) -> Grid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def test_the_cards_scores_are_rows(write_recipe: Write, workshop: Path) -> None:
     before = (folder / "card.json").read_bytes()
     assert main(["train", str(recipe)]) == 0
     assert (folder / "card.json").read_bytes() == before
+
+
+def test_other_scores_can_be_asked_for_later(write_recipe: Write, workshop: Path) -> None:
+    """A finished training is scored anew, from its weights alone: no checkpoint is needed, and no epoch run."""
+    small = {"data": DATA, "epochs": "epochs: 1", "batch": "batch: {identities: 2, images: 2}"}
+    folder = workshop / "runs" / "train" / "small"
+    assert main(["train", str(write_recipe(**small))]) == 0
+    assert json.loads((folder / "card.json").read_text())["scores"] == []
+    shutil.rmtree(folder / "checkpoint")
+    weights = (folder / "weights.safetensors").stat().st_mtime_ns
+    for epsilon in ("4/255", "2/255"):
+        recipe = write_recipe(SCORES.replace("4/255", epsilon), **small)
+        assert main(["train", str(recipe)]) == 0
+        card = json.loads((folder / "card.json").read_text())
+        assert [record["epsilon_label"] for record in card["scores"]] == [epsilon] * 2
+        assert card["recipe"] == recipe.read_text()
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == weights
+    assert not (folder / "checkpoint").exists()
 
 
 @pytest.mark.parametrize(
