@@ -28,7 +28,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
 
 
-class _Folder(click.Path):
+class FolderPath(click.Path):
     """A path that can be looked at, whether anything is there or not."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class _Folder(click.Path):
 
 @click.command()
 @click.argument("grid")
-@click.option("--out", type=_Folder(), help="Run directory. [default: runs/NAME]")
+@click.option("--out", type=FolderPath(), help="Run directory. [default: runs/NAME]")
 @click.option(
     "--again",
     type=click.Choice(["never", "failed", "always"]),
@@ -110,7 +110,7 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
 
 @click.command()
 @click.argument("grid")
-@click.option("--out", type=_Folder(), help="Run directory to compare with. [default: runs/NAME]")
+@click.option("--out", type=FolderPath(), help="Run directory to compare with. [default: runs/NAME]")
 @click.option("-k", "select", metavar="EXPR", help="Only cells whose label matches, as 'ama-ifgsm and not query'.")
 @click.option("--json", "as_json", is_flag=True, help="Print the cells as a JSON array.")
 def plan(grid: str, out: Path | None, select: str | None, as_json: bool) -> None:
@@ -164,7 +164,7 @@ def _plan_records(made: Plan, stands: dict[str, str], chosen: set[str]) -> list[
 
 
 @click.command()
-@click.argument("directory", type=_Folder())
+@click.argument("directory", type=FolderPath())
 @click.option("--json", "as_json", is_flag=True, help="Print the cells as a JSON array.")
 def status(directory: Path, as_json: bool) -> None:
     """Show how far the run in DIRECTORY is: cells by status, what failed and why, what is still to run."""

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
+from .. import UserError
 from ..models.registry import load_reference
 from .cli import COMMANDS, FAILED_CELLS
+from .commands import FolderPath
 from .runtime import Settings
 
-#: Whose ranking lists the pages show, before and after: this many queries of the cells that match.
+#: Whose ranking lists the pages show, before and after: so many people's in the cells that match.
 _SHOWN, _SHOWN_OF = 4, "ama-ifgsm and 4/255"
 
 
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FolderPath(),
     default=Path("robustreid-demo"),
     show_default=True,
     metavar="DIR",
@@ -43,6 +45,8 @@ def demo(out: Path) -> int:
     from .store.directory import RunDirectory
     from .tables import results_table
 
+    if out.is_file():
+        raise UserError(f"{str(out)!r} is a file; give a folder for the demonstration.")
     path = out / "run"
     with reporting() as reporter:
         run_grid(load_grid("demo"), path, Settings(keep_images=_SHOWN, keep_images_of=_SHOWN_OF), reporter)

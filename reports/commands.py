@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from ..benchmark.commands import FolderPath
+
 
 @click.command()
-@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("site"), show_default=True, help="Folder for the site."
-)
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=FolderPath())
+@click.option("--out", type=FolderPath(), default=Path("site"), show_default=True, help="Folder for the site.")
 def report(directories: tuple[Path, ...], out: Path) -> None:
     """Make a static site of the runs in DIR...: boards, curves, a page per model, ranking lists.
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from ..commands import _Folder, print_json
+from ..commands import FolderPath, print_json
 from ..runtime import Settings
 
 
 @click.command()
 @click.argument("recipe")
-@click.option("--out", type=_Folder(), help="Folder of the training. [default: runs/train/NAME]")
+@click.option("--out", type=FolderPath(), help="Folder of the training. [default: runs/train/NAME]")
 @click.option("--again", is_flag=True, help="Forget what the folder holds and start from the beginning.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that decode images.")

@@ -70,6 +70,15 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "demo").read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", [("demo",), ("report", ".")])
+def test_a_name_no_system_takes_is_one_sentence(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with 300 letters is the user's to mend, not a bug of ours."""
+    assert main([*command, "--out", "x" * 300]) == 2
+    said = capsys.readouterr().err
+    assert "File name too long" in said
+    assert "Traceback" not in said
+
+
 def is_the_story(rows: pd.DataFrame) -> bool:
     """Whether rows of both models at 4/255 tell what the demonstration promises, for every side and attack."""
     told = []
@@ -117,4 +126,6 @@ def test_the_story_of_the_demo_holds_under_pgd(tmp_path: Path) -> None:
         "attacks: [{name: pgd, steps: 40, restarts: 2}]\nepsilons: [4/255]\nside: [gallery, query]\n"
     )
     robustreid.run(grid, tmp_path / "run")
-    assert is_the_story(robustreid.load(tmp_path / "run"))
+    rows = robustreid.load(tmp_path / "run")
+    assert rows["status"].tolist() == ["done"] * 4
+    assert is_the_story(rows)
