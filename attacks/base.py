@@ -67,24 +67,26 @@ class Attack:
         found = found.detach().to(images.dtype)
         if found.shape != images.shape or not bool(torch.isfinite(found).all()):
             raise ValueError(f"the attack handed back images of shape {tuple(found.shape)}, or not finite ones")
-        inside, moved = confine(found, images, threat)
-        norm = NORM[threat.norm].measure(inside.double() - images.double())
+        inside, moved, norm = confine(found, images, threat)
         return Attempt(
             images=inside, norm=norm, passes=spent, flags=frozenset({FLAG_PROJECTED}) if moved else frozenset()
         )
 
 
-def confine(found: Tensor, clean: Tensor, threat: Threat) -> tuple[Tensor, bool]:
-    """`found` inside the ball around `clean` and inside [0, 1], and whether anything had to move.
+def confine(found: Tensor, clean: Tensor, threat: Threat) -> tuple[Tensor, bool, Tensor]:
+    """`found` inside the ball around `clean` and inside [0, 1], whether anything had to move, and its sizes (B,).
 
     An image that lies inside within `TOLERANCE` is handed back bit for bit, whatever its neighbours do; at epsilon 0
     it is the clean one.
     """
     norm = NORM[threat.norm]
-    outside = _is_outside(found, clean, threat) | ((found < 0) | (found > 1)).flatten(1).any(1)
+    size = _size(found, clean, threat)
+    outside = (size > _largest(threat)) | (found < 0).flatten(1).any(1) | (found > 1).flatten(1).any(1)
     moved = bool(outside.any())
-    if threat.epsilon == 0 or not moved:
-        return (clean.clone() if threat.epsilon == 0 else found), moved
+    if threat.epsilon == 0:
+        return clean.clone(), moved, torch.zeros_like(size)
+    if not moved:
+        return found, moved, size
     counts = norm.project(to_counts(found.double()), to_counts(clean.double()), threat.radius)
     inside = from_counts(counts).to(found.dtype)
     # Whole counts are worth most, but rounding to the images' own type may leave the ball; toward the clean pixel it
@@ -93,13 +95,17 @@ def confine(found: Tensor, clean: Tensor, threat: Threat) -> tuple[Tensor, bool]
     short = exact.to(found.dtype)
     grew = (short.double() - clean).abs() > (exact - clean).abs()
     short = torch.where(grew, torch.nextafter(short, clean), short)
-    inside = torch.where(_per_image(_is_outside(inside, clean, threat)), short, inside)
-    return torch.where(_per_image(outside), inside, found), True
+    inside = torch.where(_per_image(_size(inside, clean, threat) > _largest(threat)), short, inside)
+    inside = torch.where(_per_image(outside), inside, found)
+    return inside, True, _size(inside, clean, threat)
 
 
-def _is_outside(images: Tensor, clean: Tensor, threat: Threat) -> Tensor:
-    size = NORM[threat.norm].measure(images.double() - clean.double())
-    return size > float(threat.epsilon) + TOLERANCE
+def _size(images: Tensor, clean: Tensor, threat: Threat) -> Tensor:
+    return NORM[threat.norm].measure(images.double() - clean.double())
+
+
+def _largest(threat: Threat) -> float:
+    return float(threat.epsilon) + TOLERANCE
 
 
 def _per_image(values: Tensor) -> Tensor:

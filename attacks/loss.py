@@ -60,27 +60,29 @@ _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass
 class _Memo:
-    """Values by images, compared bit for bit behind a cheap key; copies, so nobody's work in place reaches them."""
+    """Values by images, compared bit for bit behind a cheap key; copies, so nobody's work in place reaches them.
+
+    Callers compute `key(images)` once and hand it to `get` and `put`.
+    """
 
     entries: OrderedDict[int, tuple[Tensor, Tensor]] = field(default_factory=OrderedDict)
     n_bytes: int = 0
 
     @staticmethod
-    def _key(images: Tensor) -> int:
+    def key(images: Tensor) -> int:
         """The sum of the bits as whole numbers: one pass, and the same in any order and memory layout."""
         return int(images.view(_WHOLE[images.element_size()]).sum())
 
-    def get(self, images: Tensor) -> Tensor | None:
-        key = self._key(images)
+    def get(self, key: int, images: Tensor) -> Tensor | None:
         known = self.entries.get(key)
         if known is None or not torch.equal(known[0], images):
             return None
         self.entries.move_to_end(key)
         return known[1].clone()
 
-    def put(self, images: Tensor, value: Tensor) -> None:
+    def put(self, key: int, images: Tensor, value: Tensor) -> None:
         entry = (images.detach().clone(), value.clone())
-        replaced = self.entries.pop(key := self._key(images), None)
+        replaced = self.entries.pop(key, None)
         self.entries[key] = entry
         self.n_bytes += _n_bytes(entry) - (_n_bytes(replaced) if replaced else 0)
         while self.n_bytes > MEMO_BYTES and len(self.entries) > 1:
@@ -105,18 +107,18 @@ class FeatureMemo:
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) without gradient; the images of an earlier call, or of a gradient, cost nothing."""
-        found = self._memo.get(images)
+        found = self._memo.get(key := self._memo.key(images), images)
         self.passes += Passes(forwards=self.n_real, forwards_spent=self.n_real if found is None else 0)
         if found is None:
             with torch.no_grad():
                 found = self.embedder(images)
-            self._memo.put(images, found)
+            self._memo.put(key, images, found)
         return found
 
-    def remember(self, images: Tensor, features: Tensor) -> None:
-        """Keep features that a gradient pass computed."""
-        if self._memo.get(images) is None:
-            self._memo.put(images, features)
+    def remember(self, key: int, images: Tensor, features: Tensor) -> None:
+        """Keep features that a gradient pass computed; `key` is that of the images."""
+        if self._memo.get(key, images) is None:
+            self._memo.put(key, images, features)
 
 
 class Loss:
@@ -155,7 +157,7 @@ class Loss:
         Raises:
             NonFiniteGradientError: a NaN or an infinity.
         """
-        found = self._gradients.get(images)
+        found = self._gradients.get(key := self._gradients.key(images), images)
         n_real = self._features.n_real
         spent = n_real if found is None else 0
         self._features.passes += Passes(n_real, n_real, spent, spent)
@@ -166,8 +168,9 @@ class Loss:
                 total = self._objective(features, self._references).sum()
             (found,) = torch.autograd.grad(total, leaf)
             found[n_real:] = 0
-            if not bool(torch.isfinite(found).all()):
+            # A sum is one pass, and finite only where all is; a sum that merely overflows is looked at more closely.
+            if not bool(torch.isfinite(found.sum())) and not bool(torch.isfinite(found).all()):
                 raise NonFiniteGradientError("the gradient of the objective is not finite")
-            self._gradients.put(images, found)
-            self._features.remember(images, features.detach())
+            self._gradients.put(key, images, found)
+            self._features.remember(key, images, features.detach())
         return found

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .. import UserError
+from ..attacks.optimisers import Optimiser
 from ..attacks.references import ReferencePolicy, select
-from ..attacks.threat import Goal
+from ..attacks.threat import Goal, Threat
 from .config.grid import Exclusion, Grid
 from .datasets.opening import DatasetRequest, OpenSet
 from .datasets.retrieval import RetrievalSet, SideName
 from .evaluation import PROTOCOLS
-from .records import Cell, DatasetRef, PerturbAt
+from .records import Cell, DatasetRef, PerturbAt, Precision
 
 #: Up to this many image sizes, images are perturbed at their own size; beyond, at the model's.
 MAX_NATIVE_SHAPES = 8
+
+#: What decides at which images passes are needed: the objective, how it is climbed, and the ball.
+_Walk = tuple[str, Optimiser, Threat]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +88,14 @@ def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> C
     Shared, equal images need one pass; alone, every cell pays its own, and its own clean features.
     """
     if not shared:
-        alone = [attack_cost([cell], data, shared=True) + Cost(forwards=len(data.paths)) for cell in cells]
-        return sum(alone, Cost())
+        alike: dict[Hashable, list[Cell]] = {}
+        for cell in cells:
+            alike.setdefault((reference_key(cell), cell.attack, cell.threat), []).append(cell)
+        costs = [(len(same), attack_cost(same[:1], data, shared=True)) for same in alike.values()]
+        return Cost(
+            gradients=sum(count * cost.gradients for count, cost in costs),
+            forwards=sum(count * (cost.forwards + len(data.paths)) for count, cost in costs),
+        )
     total = Cost()
     gallery_first = cells[0].side == "both"
     sides: tuple[SideName, ...] = ("gallery", "query") if gallery_first else (cells[0].side,)  # type: ignore[assignment]
@@ -101,19 +111,35 @@ def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> C
 
 
 def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
-    gradients: set[tuple[str, int, Hashable]] = set()
-    forwards: set[tuple[int, Hashable]] = set()
+    by_seed: dict[int, set[_Walk]] = {}
     for cell in cells:
-        trace = cell.attack.optimiser.trace(cell.threat)
+        optimiser = cell.attack.optimiser
         # At epsilon 0 every walk stays at the clean image, whatever was drawn.
-        seed = cell.seed if cell.attack.optimiser.is_random and cell.threat.epsilon else 0
-        objective = cell.attack.objective if trace.gradients else ""
-        gradients.update((objective, seed, point) for point in trace.gradients)
-        forwards.update((seed, point) for point in (*trace.values, trace.final))
-        if not cell.attack.optimiser.is_whole(cell.threat):
-            forwards.add((seed, ("8-bit", trace.final)))
-    at_gradients = {(seed, point) for _, seed, point in gradients}
-    return Cost(gradients=len(gradients) * n_images, forwards=len(forwards - at_gradients) * n_images)
+        seed = cell.seed if optimiser.is_random and cell.threat.epsilon else 0
+        by_seed.setdefault(seed, set()).add((cell.attack.objective, optimiser, cell.threat))
+    # Two seeds share nothing, and under each of them the same walks cost the same.
+    costs = sum((_passes(frozenset(walks), cells[0].precision) for walks in by_seed.values()), Cost())
+    return Cost(gradients=costs.gradients * n_images, forwards=costs.forwards * n_images)
+
+
+@lru_cache(maxsize=2**16)
+def _passes(walks: frozenset[_Walk], precision: Precision) -> Cost:
+    """Passes an image, of walks that draw from one seed."""
+    gradients: dict[str, set[Hashable]] = {}
+    values: set[Hashable] = set()
+    scored: set[Hashable] = set()
+    for objective, optimiser, threat in walks:
+        trace = optimiser.trace(threat)
+        gradients.setdefault(objective, set()).update(trace.gradients)
+        values.update(trace.values)
+        scored.add(trace.final)
+        if not optimiser.is_whole(threat):
+            scored.add(("8-bit", trace.final))
+    at_gradients = set().union(*gradients.values())
+    # In `fast` another arithmetic walks than scores, so that what was walked through is not known to the scoring.
+    apart = precision == "fast"
+    n_forwards = len(values - at_gradients) + len(scored) if apart else len((values | scored) - at_gradients)
+    return Cost(gradients=sum(map(len, gradients.values())), forwards=n_forwards)
 
 
 def reference_key(cell: Cell) -> tuple[str, int]:
@@ -189,6 +215,7 @@ def _cells(grid: Grid, sets: Mapping[str, OpenSet]) -> Iterator[Cell]:
                     goal=goal,
                     seed=seed,
                     perturb_at=perturb_at,
+                    precision=grid.precision,
                 )
 
 

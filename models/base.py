@@ -61,6 +61,8 @@ class ModelSpec:
     normalise: Normalise = NORMALISATIONS["none"]
     #: How features are compared.
     metric: Metric = "cosine"
+    #: Whether the network may run in a faster form (see `engine`), which moves the last bits; else as it was written.
+    folding: bool = True
 
     def identity(self) -> dict[str, Any]:
         """What goes into a cell's id: no label, no path."""
@@ -71,4 +73,5 @@ class ModelSpec:
             "input_size": list(self.input_size) if self.input_size else None,
             "normalise": [list(self.normalise.mean), list(self.normalise.std)],
             "metric": self.metric,
+            "folding": self.folding,
         }

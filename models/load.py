@@ -87,7 +87,7 @@ def build(spec: ModelSpec, *, device: str = "cpu", trust_code: bool = False) -> 
     """
     import torch
 
-    from .pixels import PixelEmbedder
+    from .engine import embedder
 
     if spec.weights is not None and spec.sha256 and file_sha256(spec.weights) != spec.sha256:
         raise InvalidFileError(
@@ -96,7 +96,7 @@ def build(spec: ModelSpec, *, device: str = "cpu", trust_code: bool = False) -> 
         )
     with torch.random.fork_rng(devices=[]):
         network = _network(spec, trust_code=trust_code)
-    return PixelEmbedder(network, spec).to(device)
+    return embedder(network, spec).to(device)
 
 
 def _kind(label: str, architecture: str | None, weights: Path | None, plugin: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from ...attacks.threat import Goal, NormName, Side, Threat, parse_epsilon
 from ...models.base import ModelSpec, Normalise
 from ...models.registry import unknown
 from ..datasets.opening import DatasetRequest
+from ..records import Precision
 from .reading import Document, Place, parse_document, read_document
 from .schema import KEYS, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, NormaliseEntry, check
 
@@ -50,6 +51,7 @@ class Grid:
     goals: tuple[Goal, ...]
     seeds: tuple[int, ...]
     perturb_at: Literal["auto", "native", "input"]
+    precision: Precision
     exclusions: tuple[Exclusion, ...]
 
 
@@ -126,6 +128,7 @@ class _Resolver:
             goals=tuple(dict.fromkeys(file.goal)),
             seeds=tuple(dict.fromkeys(file.seeds)),
             perturb_at=file.perturb_at,
+            precision=file.precision,
             exclusions=tuple(exclusions),
         )
 
@@ -176,7 +179,7 @@ class _Resolver:
 
     def _add_model(self, numbered: tuple[int, ModelEntry]) -> None:
         index, entry = numbered
-        self.models[index] = self._model(entry)
+        self.models[index] = replace(self._model(entry), folding=self.file.folding)
 
     def _model(self, entry: ModelEntry) -> ModelSpec:
         from ...models.load import resolve as resolve_model

@@ -19,6 +19,7 @@ _EXPECTED = {
     "string_type": "text",
     "list_type": "a list",
     "too_short": "at least one entry",
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "greater_than_equal": "a whole number from 0",

@@ -18,6 +18,7 @@ from pydantic import (
 from ... import UserError
 from ...attacks.threat import Goal, NormName, Side
 from ...models.base import Metric
+from ..records import Precision
 from .problems import validate
 from .reading import Document
 
@@ -144,7 +145,8 @@ class GridFile(BaseModel):
     goal: Annotated[list[Goal], BeforeValidator(_as_list), Field(min_length=1)] = ["untargeted"]
     norm: NormName = "linf"
     seeds: Annotated[list[_Seed], BeforeValidator(_as_list), Field(min_length=1)] = [0]
-    precision: Literal["exact"] = "exact"
+    precision: Precision = "exact"
+    folding: bool = True
     perturb_at: Literal["auto", "native", "input"] = "auto"
     exclude: list[ExcludeEntry] = []
 

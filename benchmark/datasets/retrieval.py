@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from ...attacks.references import Person
 from ..evaluation import Labels, Protocol
 
 SideName = Literal["query", "gallery"]
+SIDE_NAMES: tuple[SideName, ...] = get_args(SideName)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from ...attacks.loss import FeatureMemo, Loss, Passes
 from ...attacks.norms import NORM
 from ...attacks.references import Selection, to_references
 from ...models.base import Embedder
+from ...models.precision import Arithmetic, switched
 from ..datasets.retrieval import RetrievalSet, SideName
 from ..evaluation import NonFiniteFeatureError
 from ..planner import reference_key
@@ -48,7 +49,10 @@ class Arena:
     run: RunDirectory
     journal: Journal
     data: RetrievalSet
+    #: The model that is scored, and whose clean features are known.
     embedder: Embedder
+    #: The model whose gradients are followed, and what it computes in; None where it is the same.
+    twin: tuple[Embedder, Arithmetic] | None
     images: Callable[[SideName], SideImages]
     batch_size: int
     keeping: Keeping
@@ -96,7 +100,7 @@ def named_batches(
     sizes = arena.images(side).sizes(len(arena.data.side(side)))
     policy, seed = key
     for index, batch in enumerate(make_batches(sizes, selection.attacked, arena.batch_size)):
-        yield f"{side}-{policy}-{seed}{name and '-'}{name}-{index:06d}", batch
+        yield f"{side}-{policy}-{seed}{name and '-'}{name}-{arena.batch_size}-{index:06d}", batch
 
 
 def _keepers(arena: Arena, cells: Sequence[Cell], side: SideName, selection: Selection) -> dict[str, Keeper]:
@@ -131,22 +135,29 @@ def _run_batch(
     images = arena.images(side).load(batch)
     n_real = len(batch.indices)
     references = to_references(batch.pad(bank.counts[batch.indices]), batch.pad(bank.means[batch.indices]), images)  # type: ignore[arg-type]
-    memo = FeatureMemo(batch.placed(arena.embedder), n_real)
+    memo = walked_memo = FeatureMemo(batch.placed(arena.embedder), n_real)
+    arithmetic: Arithmetic = "float32"
+    if arena.twin:
+        follower, arithmetic = arena.twin
+        walked_memo = FeatureMemo(batch.placed(follower), n_real)
     ids = tuple(people.paths[index] for index in batch.indices) + ("",) * (batch.size - n_real)
     losses: dict[str, Loss] = {}
 
     def walk(cell: Cell) -> _Walked:
         objective = cell.attack.objective
-        loss = losses.setdefault(objective, Loss(memo, cell.attack.objective_for(cell.goal), references))
+        loss = losses.setdefault(objective, Loss(walked_memo, cell.attack.objective_for(cell.goal), references))
         return _walk(cell, loss, images, Draw(cell.seed, ids))
 
     def finish(cell: Cell) -> BatchResult:
         result, scored = _score(cell, walked[cell.cell_id], memo, images)
+        if arithmetic != "float32":
+            result = replace(result, flags=result.flags | {f"gradients-{arithmetic}"})
         if keeper := keepers.get(cell.cell_id):
             keeper.keep(batch, result.features, scored)
         return result
 
-    walked = _each(arena, cells, walk)
+    with switched(arithmetic):
+        walked = _each(arena, cells, walk)
     return _each(arena, [cell for cell in cells if cell.cell_id in walked], finish)
 
 
@@ -161,16 +172,26 @@ def _each(arena: Arena, cells: Sequence[Cell], work: Callable[[Cell], _T]) -> di
             found[cell.cell_id] = work(cell)
         except StorageError:
             raise
-        except Exception as error:  # noqa: BLE001 (whatever a model or an attack does wrong is a result)
+        except Exception as error:
+            if is_out_of_memory(error) and arena.batch_size > 1:
+                raise  # the run goes on with fewer images at once
+            # Whatever else a model or an attack does wrong is a result.
             arena.failed[cell.cell_id] = describe(error)
             arena.fail(cell, describe(error), traceback.format_exc())
     return found
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether fewer images at once may help."""
+    if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # how PyTorch says it of a CPU
+        return True
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
 def describe(error: Exception) -> str:
     """A failure in one line."""
     text = " ".join(str(error).split()) or "no message"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error):
         text += "; a smaller --batch-size needs less memory"
     return f"{type(error).__name__}: {text}"[:1000]
 
@@ -201,10 +222,11 @@ def _score(cell: Cell, walked: _Walked, memo: FeatureMemo, images: Tensor) -> tu
     if not all(np.isfinite(rows).all() for rows in (features, unrounded) if rows is not None):
         raise NonFiniteFeatureError("the model gives features that are not finite on attacked images")
     delta = (attacked.double() - images.double())[:n_real]
+    linf = walked.attempt.norm[:n_real] if cell.threat.norm == "linf" else NORM["linf"].measure(delta)
     result = BatchResult(
         features=features,
         unrounded=unrounded,
-        linf=NORM["linf"].measure(delta).cpu().numpy(),
+        linf=linf.cpu().numpy(),
         l2=NORM["l2"].measure(delta).cpu().numpy(),
         passes=walked.passes + (memo.passes - before),
         seconds=walked.seconds + time.perf_counter() - started,

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ... import StorageError, UserError
-from ...models.base import ModelSpec
-from ...models.load import build
-from ...models.pixels import PixelEmbedder
+from ... import StorageError
 from ..config.grid import Grid
 from ..datasets.decoded import DecodedImages, decode
 from ..datasets.opening import open_sets
-from ..datasets.retrieval import SideName
+from ..datasets.retrieval import SIDE_NAMES, SideName
 from ..planner import Cost, Group, Plan, make_plan
 from ..progress import Reporter, Stage, staged
 from ..records import Cell, Environment, Row, digest
-from ..runtime import BATCH_SIZES, Settings, environment, exact, pick_device
+from ..runtime import Settings, environment, exact, pick_device
 from ..selection import select_cells
 from ..store.directory import RunDirectory
-from .attacking import Arena, describe
+from .attacking import Arena, describe, is_out_of_memory
 from .batches import SideImages
 from .features import CleanFeatures, embed, feature_identity, keep_features, load_features
 from .group import GroupRun
 from .journal import Journal, sweep_journals
 from .keeping import Keeping
+from .loading import LoadedModel, Models
 from .scoring import Scorer
 
 
@@ -80,7 +76,7 @@ def run_grid(
         settings=settings,
         reporter=reporter,
         run=run,
-        modules=modules or {},
+        models=Models(device=device, settings=settings, reporter=reporter, modules=modules or {}),
         keeping=frozenset(cell.cell_id for cell in keeping if settings.keep_images),
     )
     again = {"never": set(), "failed": {"failed"}, "always": {"done", "failed", "skipped"}}[settings.again]
@@ -89,7 +85,7 @@ def run_grid(
         return [cell for cell in chosen if stands.get(cell.cell_id) in {None, *again}][: settings.limit]
 
     ahead = to_run(run.stands())
-    runner.check_models(ahead)
+    runner.models.check({cell.model.label: cell.model for cell in ahead}.values())
     runner.decode_sets(ahead)
     with runner.run.writing(), exact(device):
         stands = runner.run.stands()
@@ -110,32 +106,15 @@ class _Runner:
     settings: Settings
     reporter: Reporter
     run: RunDirectory
-    modules: Mapping[str, torch.nn.Module]
     #: Ids of the cells whose images are kept.
     keeping: frozenset[str]
+    models: Models
     landed: dict[str, int] = field(default_factory=lambda: {"n_done": 0, "n_failed": 0, "n_skipped": 0})
-    #: Models whose code failed while it was built, by label.
-    _broken: dict[str, str] = field(default_factory=dict)
+    #: Ids of the cells that have a row of this run.
+    _rows: set[str] = field(default_factory=set)
     _decoded: dict[str, DecodedImages] = field(default_factory=dict)
-    #: The model in use: label and embedder.
-    _model: tuple[str, PixelEmbedder] | None = None
     #: The clean features in use: their identity, and who scores with them.
     _clean: tuple[str, Scorer] | None = None
-
-    @property
-    def batch_size(self) -> int:
-        return self.settings.batch_size or BATCH_SIZES[self.device.type]
-
-    def check_models(self, cells: Collection[Cell]) -> None:
-        """Build every model of the cells once, so that a wrong file is refused before any work is done."""
-        for spec in {cell.model.label: cell.model for cell in cells}.values():
-            try:
-                self._model = (spec.label, self._build(spec))
-            except Exception as error:  # code that fails is a result: its cells get rows
-                if isinstance(error, UserError) and not _is_fault_of_code(spec, error):
-                    raise
-                self._broken[spec.label] = str(error) if isinstance(error, UserError) else describe(error)
-                self.reporter.note(f"The model {spec.label!r} does not build:\n{traceback.format_exc()}")
 
     def decode_sets(self, cells: Collection[Cell]) -> None:
         """Decode every data set of the cells once, so that a broken image is found before any work is done."""
@@ -163,29 +142,48 @@ class _Runner:
                     self._run_group(group, facts, _Both(whole, stage, work))
 
     def _run_group(self, group: Group, facts: Environment, both: _Both) -> None:
-        first = group.cells[0]
-        label = first.model.label
+        """Every cell of a group; where memory does not suffice, those without a row again with half as many images."""
+        first, failed = group.cells[0], dict[str, str]()
 
         def fail(cell: Cell, reason: str, trace: str) -> None:
             self.reporter.note(f"failed: {cell.label}: {reason}" + (f"\n{trace}" if trace else ""))
+            failed[cell.cell_id] = reason
             row = Row(cell=cell, status="failed", reason=reason, environment=facts)
             self.run.commit(row)
             self._count(row)
 
         def fail_all(reason: str, trace: str) -> None:
-            for cell in group.cells:
+            for cell in self._without_row(group):
                 fail(cell, reason, trace if cell is first else "")
 
-        if label in self._broken:
-            fail_all(self._broken[label], "")
+        if first.model.label in self.models.broken:
+            fail_all(self.models.broken[first.model.label], "")
             return
-        try:
-            scorer, spent, embedder = self._clean_features(first)
-        except StorageError:
-            raise
-        except Exception as error:  # noqa: BLE001 (a model that fails on clean images fails all its cells)
-            fail_all(describe(error), traceback.format_exc())
+        while True:
+            try:
+                self._attack_group(group, facts, both.started_anew(), fail)
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001 (a model that fails on clean images fails all its cells)
+                fewer = self._halved(first) if is_out_of_memory(error) else None
+                if fewer:
+                    self.reporter.note(f"Out of memory on {self.device}: going on with batches of {fewer}.")
+                    continue
+                fail_all(describe(error), traceback.format_exc())
             return
+
+    def _without_row(self, group: Group) -> tuple[Cell, ...]:
+        return tuple(cell for cell in group.cells if cell.cell_id not in self._rows)
+
+    def _attack_group(
+        self, group: Group, facts: Environment, both: _Both, fail: Callable[[Cell, str, str], None]
+    ) -> None:
+        cells = self._without_row(group)
+        if not cells:
+            return
+        first = cells[0]
+        model = self.models.load(first)
+        scorer, spent = self._clean_features(first, model)
         data = self.plan.sets[first.dataset.label].data
         keeping = Keeping(
             run=self.run,
@@ -199,15 +197,16 @@ class _Runner:
             run=self.run,
             journal=Journal(run=self.run, group_id=self._group_id(group)),
             data=data,
-            embedder=embedder,
+            embedder=model.embedder,
+            twin=model.twin,
             images=keeping.images,
-            batch_size=self.batch_size,
+            batch_size=self._batch_size(first),
             keeping=keeping,
             advance=both.advance,
             fail=fail,
         )
         GroupRun(
-            group=group,
+            group=Group(cells=cells),
             arena=arena,
             clean=scorer.clean,
             scorer=scorer,
@@ -219,11 +218,26 @@ class _Runner:
 
     def _count(self, row: Row) -> None:
         self.landed[f"n_{row.status}"] += 1
+        self._rows.add(row.cell.cell_id)
 
     def _group_id(self, group: Group) -> str:
-        """Names a journal: its features hold for one batch shape, device and thread count."""
-        place = [self.batch_size, str(self.device), torch.get_num_threads(), torch.__version__]
-        return digest([group.cells[0].group_key, *place])
+        """Names a journal: its features hold for one device and thread count; its batches carry their size."""
+        arithmetic = self.settings.fast_with if group.cells[0].precision == "fast" else ""
+        return digest(
+            [group.cells[0].group_key, arithmetic, str(self.device), torch.get_num_threads(), torch.__version__]
+        )
+
+    def _image_size(self, cell: Cell) -> tuple[int, int]:
+        """Of the largest images that a cell perturbs."""
+        if cell.perturb_at == "input" and cell.model.input_size is not None:
+            return cell.model.input_size
+        return max(self.plan.sets[cell.dataset.label].manifest.shapes, key=lambda shape: shape[0] * shape[1])
+
+    def _batch_size(self, cell: Cell) -> int:
+        return self.models.batch_size(cell, self._image_size(cell))
+
+    def _halved(self, cell: Cell) -> int | None:
+        return self.models.halve(cell, self._image_size(cell))
 
     def _images(self, cell: Cell, side: SideName) -> SideImages:
         opened = self.plan.sets[cell.dataset.label]
@@ -235,17 +249,10 @@ class _Runner:
             device=self.device,
         )
 
-    def _build(self, spec: ModelSpec) -> PixelEmbedder:
-        if spec.label in self.modules:
-            return PixelEmbedder(self.modules[spec.label], spec).to(self.device)
-        return build(spec, device=str(self.device), trust_code=self.settings.trust_code)
-
-    def _clean_features(self, cell: Cell) -> tuple[Scorer, int, PixelEmbedder]:
-        """Who scores a cell's model on its data, the clean passes that took, and the model."""
-        if self._model is None or self._model[0] != cell.model.label:
-            self._model = (cell.model.label, self._build(cell.model))
-        embedder = self._model[1]
-        identity = feature_identity(cell.model, cell.dataset, cell.perturb_at, self.batch_size, self.device)
+    def _clean_features(self, cell: Cell, model: LoadedModel) -> tuple[Scorer, int]:
+        """Who scores a cell's model on its data, and the clean passes that took."""
+        size = self._batch_size(cell)
+        identity = feature_identity(cell.model, cell.dataset, cell.perturb_at, size, self.device)
         key, spent = digest(identity), 0
         if self._clean is None or self._clean[0] != key:
             found = load_features(self.run, identity)
@@ -253,34 +260,33 @@ class _Runner:
                 data = self.plan.sets[cell.dataset.label].data
                 title = f"clean features of {cell.model.label} on {cell.dataset.label}"
                 with staged(self.reporter, title, len(data.paths)) as stage:
-                    found = CleanFeatures(
-                        query=self._embed(embedder, cell, "query", stage),
-                        gallery=self._embed(embedder, cell, "gallery", stage),
+                    query, gallery = (
+                        embed(model.embedder, self._images(cell, side), len(data.side(side)), size, stage.advance)
+                        for side in SIDE_NAMES
                     )
+                found = CleanFeatures(query=query, gallery=gallery)
                 keep_features(self.run, identity, found)
                 spent = len(data.paths)
             self._clean = (key, Scorer(metric=cell.model.metric, clean=found))
-        return self._clean[1], spent, embedder
-
-    def _embed(self, embedder: PixelEmbedder, cell: Cell, side: SideName, stage: Stage) -> NDArray[np.float32]:
-        count = len(self.plan.sets[cell.dataset.label].data.side(side))
-        return embed(embedder, self._images(cell, side), count, self.batch_size, stage.advance)
+        return self._clean[1], spent
 
 
-def _is_fault_of_code(spec: ModelSpec, error: UserError) -> bool:
-    """Whether a plugin was found and then failed by itself; one that is not there is a wrong request."""
-    found = error.__cause__
-    return spec.plugin is not None and found is not None and not isinstance(found, ImportError | AttributeError)
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Both:
     """Moves the bar of the grid and that of the group."""
 
     whole: Stage
     stage: Stage
     work: float
+    _done: float = 0.0
 
     def advance(self, share: float) -> None:
+        self._done += share
         self.whole.advance(share * self.work)
         self.stage.advance(share * self.work)
+
+    def started_anew(self) -> _Both:
+        """Itself, with nothing done."""
+        if self._done:
+            self.advance(-self._done)
+        return self

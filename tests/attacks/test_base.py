@@ -147,8 +147,9 @@ def test_whatever_comes_back_ends_inside(
     clean = torch.randint(0, 256, (2, 3, 4, 4), generator=source).to(dtype) / 255
     found = clean + size * torch.randn(clean.shape, generator=source, dtype=dtype)
     threat = Threat(norm=norm, epsilon=epsilon)
-    inside, moved = confine(found, clean, threat)
+    inside, moved, size = confine(found, clean, threat)
     assert inside.dtype == dtype
+    assert torch.equal(size, NORM[norm].measure(inside.double() - clean.double()))
     assert inside.min() >= 0
     assert inside.max() <= 1
     assert (NORM[norm].measure(inside.double() - clean.double()) <= float(epsilon) + TOLERANCE).all()
@@ -162,7 +163,7 @@ def test_rounding_to_float32_does_not_leave_a_large_l2_ball(radius: Fraction) ->
     """A flat change of a flat image rounds the same way in every pixel, so the errors add up instead of cancelling."""
     clean = torch.full((1, 3, 256, 128), 200 / 255)
     for sign in (-1, 1):
-        inside, moved = confine(clean + sign * 0.21, clean, Threat(norm="l2", epsilon=radius))
+        inside, moved, _ = confine(clean + sign * 0.21, clean, Threat(norm="l2", epsilon=radius))
         assert moved
         assert NORM["l2"].measure(inside.double() - clean.double()).item() <= float(radius) + TOLERANCE
 

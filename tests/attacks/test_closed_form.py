@@ -153,5 +153,6 @@ def test_a_step_in_the_wrong_direction_does_not_flip(monkeypatch: pytest.MonkeyP
 def test_a_larger_budget_than_allowed_flips_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrong twin: a radius that is 1.1 times the one asked for flips at 0.99."""
     monkeypatch.setattr(Threat, "radius", property(lambda self: float(self.epsilon * 255) * 1.1))
-    monkeypatch.setattr("robustreid.attacks.base.confine", lambda found, clean, threat: (found, False))
+    norms = torch.zeros(1)
+    monkeypatch.setattr("robustreid.attacks.base.confine", lambda found, clean, threat: (found, False, norms))
     assert Linear.make(0).flipped("fgsm", "linf", 0.99) == [True] * 5

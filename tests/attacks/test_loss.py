@@ -143,10 +143,10 @@ def test_the_memo_keeps_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(loss, "MEMO_BYTES", 4 * images[0].nbytes)
     memo = loss._Memo()
     for number, image in enumerate(images[:2]):
-        memo.put(image, torch.full_like(image, number))
-    assert memo.get(images[0]) is not None
-    memo.put(images[2], torch.full_like(images[2], 2))
-    assert memo.get(images[1]) is None
-    kept = [memo.get(images[0]), memo.get(images[2])]
+        memo.put(memo.key(image), image, torch.full_like(image, number))
+    assert memo.get(memo.key(images[0]), images[0]) is not None
+    memo.put(memo.key(images[2]), images[2], torch.full_like(images[2], 2))
+    assert memo.get(memo.key(images[1]), images[1]) is None
+    kept = [memo.get(memo.key(images[place]), images[place]) for place in (0, 2)]
     assert [None if value is None else int(value.mean()) for value in kept] == [0, 2]
     assert memo.n_bytes == 4 * images[0].nbytes

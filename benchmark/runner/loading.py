@@ -1,0 +1,109 @@
+"""The models of a run: built once, with a cheaper twin where the grid says `fast`, fed as many images as fit."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from ... import UserError
+from ...models.base import Embedder, ModelSpec
+from ...models.engine import embedder
+from ...models.load import build
+from ...models.pixels import PixelEmbedder
+from ...models.precision import Arithmetic, fast_arithmetic, twin
+from ..progress import Reporter
+from ..records import Cell
+from ..runtime import BATCH_SIZES, Settings
+from .attacking import describe
+from .fitting import largest_batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model in memory."""
+
+    label: str
+    embedder: PixelEmbedder
+    #: Whose gradients an attack follows under `precision: fast`, and what that computes in; None before that is asked.
+    twin: tuple[Embedder, Arithmetic] | None = None
+
+
+@dataclass(kw_only=True)
+class Models:
+    """Builds the models of a run, one in memory at a time."""
+
+    device: torch.device
+    settings: Settings
+    reporter: Reporter
+    #: Networks that are in memory already, by the label of their model.
+    modules: Mapping[str, torch.nn.Module]
+    #: Models whose code failed while it was built, by label: why.
+    broken: dict[str, str] = field(default_factory=dict)
+    _loaded: LoadedModel | None = None
+    #: Images a forward by model and image size, where memory or a measurement decided it.
+    _batch_sizes: dict[tuple[str, tuple[int, int]], int] = field(default_factory=dict)
+
+    def check(self, specs: Collection[ModelSpec]) -> None:
+        """Build every model once, so that a wrong file is refused before any work is done."""
+        for spec in specs:
+            try:
+                self._loaded = self._load(spec)
+            except Exception as error:  # code that fails is a result: its cells get rows
+                if isinstance(error, UserError) and not _is_fault_of_code(spec, error):
+                    raise
+                self.broken[spec.label] = str(error) if isinstance(error, UserError) else describe(error)
+                self.reporter.note(f"The model {spec.label!r} does not build:\n{traceback.format_exc()}")
+
+    def load(self, cell: Cell) -> LoadedModel:
+        """The model of a cell, with its twin where the cell's precision is `fast`."""
+        found = self._loaded
+        if found is None or found.label != cell.model.label:
+            found = self._load(cell.model)
+        if cell.precision == "fast" and found.twin is None:
+            wanted = fast_arithmetic(self.device, self.settings.fast_with)
+            follower, arithmetic = twin(found.embedder, wanted)
+            if arithmetic == "float32":
+                why = "has no faster arithmetic" if wanted == "float32" else f"does not keep its features in {wanted}"
+                subject = f"{self.device}" if wanted == "float32" else f"The model {found.label!r}"
+                self.reporter.note(f"{subject} {why}, so `precision: fast` follows float32 gradients here.")
+            found = LoadedModel(label=found.label, embedder=found.embedder, twin=(follower, arithmetic))
+        self._loaded = found
+        return found
+
+    def batch_size(self, cell: Cell, size: tuple[int, int]) -> int:
+        """How many images a cell's model is fed at once, of (height, width) `size`."""
+        key = (cell.model.label, size)
+        if key not in self._batch_sizes:
+            chosen = self.settings.batch_size
+            if chosen is None and self.device.type == "cuda":
+                model = self.load(cell)
+                follower = model.twin[0] if model.twin else model.embedder
+                chosen = largest_batch(follower, cell.model, size, self.device)
+            self._batch_sizes[key] = chosen or BATCH_SIZES[self.device.type]
+        return self._batch_sizes[key]
+
+    def halve(self, cell: Cell, size: tuple[int, int]) -> int | None:
+        """Half as many from now on, or None where one image is too many already."""
+        before = self.batch_size(cell, size)
+        if before == 1:
+            return None
+        self._batch_sizes[cell.model.label, size] = before // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return before // 2
+
+    def _load(self, spec: ModelSpec) -> LoadedModel:
+        if spec.label in self.modules:
+            made = embedder(self.modules[spec.label], spec).to(self.device)
+        else:
+            made = build(spec, device=str(self.device), trust_code=self.settings.trust_code)
+        return LoadedModel(label=spec.label, embedder=made)
+
+
+def _is_fault_of_code(spec: ModelSpec, error: UserError) -> bool:
+    """Whether a plugin was found and then failed by itself; one that is not there is a wrong request."""
+    found = error.__cause__
+    return spec.plugin is not None and found is not None and not isinstance(found, ImportError | AttributeError)

@@ -1,0 +1,84 @@
+"""What an attack's gradients are computed in where a grid says `precision: fast`; what is scored stays IEEE float32."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from .. import UserError
+from .engine import trial_images
+from .pixels import PixelEmbedder
+
+Arithmetic = Literal["float32", "bf16", "tf32"]
+ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
+
+#: The least cosine of a feature in bf16 with the same feature in float32: below it the twin is another model.
+AGREEMENT = 0.9
+
+
+def fast_arithmetic(device: torch.device, wanted: str = "auto") -> Arithmetic:
+    """What `precision: fast` means on a device: bf16 where it has the instructions, else TF32 on a GPU, else float32.
+
+    Args:
+        device: where gradients are computed.
+        wanted: `auto`, or one of `ARITHMETICS` that the device should take.
+
+    Raises:
+        UserError: it has no such arithmetic.
+    """
+    is_cuda = device.type == "cuda"
+    has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0) if is_cuda else _cpu_has_bf16(device)
+    if wanted == "auto":
+        return "bf16" if has_bf16 else "tf32" if is_cuda else "float32"
+    if wanted not in ARITHMETICS or (wanted == "tf32" and not is_cuda):
+        here = "bf16, tf32 or float32" if is_cuda else "bf16 or float32"
+        raise UserError(f"Gradients in {wanted!r} are not to be had on {device}; choose auto, {here}.")
+    return wanted
+
+
+def _cpu_has_bf16(device: torch.device) -> bool:
+    """Whether the CPU multiplies bf16 by itself; PyTorch says so from 2.10 on, before that the answer is no."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def twin(embedder: PixelEmbedder, arithmetic: Arithmetic) -> tuple[PixelEmbedder, Arithmetic]:
+    """The model whose gradients an attack follows, and what it really computes in.
+
+    In bf16 it is a copy that has to give nearly the features of the original on two images; a model that does not run
+    in bf16, or gives something else there, is followed in float32. TF32 is a switch of the GPU (`switched`), no copy.
+    """
+    if arithmetic != "bf16":
+        return embedder, arithmetic
+    if not isinstance(embedder.network, nn.Module):
+        return embedder, "float32"
+    try:
+        network = copy.deepcopy(embedder.network)
+        found = PixelEmbedder(network, embedder.spec, layout=embedder.layout, dtype=torch.bfloat16)
+        found = found.to(embedder.mean.device)
+        images = trial_images(embedder.spec).to(embedder.mean.device)
+        with torch.no_grad():
+            cosines = nn.functional.cosine_similarity(found(images), embedder(images))
+    except Exception:  # noqa: BLE001 (whatever a network of others does in bf16 costs speed only)
+        return embedder, "float32"
+    return (found, "bf16") if bool((cosines >= AGREEMENT).all()) else (embedder, "float32")
+
+
+@contextmanager
+def switched(arithmetic: Arithmetic) -> Iterator[None]:
+    """Products and convolutions of the GPU in TF32 while this lasts, where that is the arithmetic."""
+    if arithmetic != "tf32":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
