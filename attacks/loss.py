@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,6 +53,8 @@ class Passes:
 
 #: What a memo may keep, images and values together; beyond it the entry unused for longest goes, and sharing with it.
 MEMO_BYTES = 2 << 30
+#: On a GPU it is this share of its memory.
+MEMO_SHARE = 0.2
 
 
 #: Whole numbers as wide as a float of so many bytes.
@@ -85,9 +88,18 @@ class _Memo:
         replaced = self.entries.pop(key, None)
         self.entries[key] = entry
         self.n_bytes += _n_bytes(entry) - (_n_bytes(replaced) if replaced else 0)
-        while self.n_bytes > MEMO_BYTES and len(self.entries) > 1:
+        while self.n_bytes > _limit(images.device) and len(self.entries) > 1:
             _, oldest = self.entries.popitem(last=False)
             self.n_bytes -= _n_bytes(oldest)
+
+
+@cache
+def _gpu_limit(device: torch.device) -> int:
+    return int(MEMO_SHARE * torch.cuda.get_device_properties(device).total_memory)
+
+
+def _limit(device: torch.device) -> int:
+    return _gpu_limit(device) if device.type == "cuda" else MEMO_BYTES
 
 
 def _n_bytes(entry: tuple[Tensor, Tensor]) -> int:

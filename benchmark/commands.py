@@ -43,9 +43,19 @@ class FolderPath(click.Path):
         return path
 
 
+_SET = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a top-level key of GRID, as precision=fast or folding=false; may be given several times.",
+)
+
+
 @click.command()
 @click.argument("grid")
 @click.option("--out", type=FolderPath(), help="Run directory. [default: runs/NAME]")
+@_SET
 @click.option(
     "--again",
     type=click.Choice(["never", "failed", "always"]),
@@ -54,7 +64,19 @@ class FolderPath(click.Path):
     help="Which cells that stand are run once more.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--batch-size", type=click.IntRange(1), help="Images a forward. [default: 32 on a CPU, 256 on a GPU]")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images a forward; halved where memory ends. [default: 32 on a CPU, on a GPU what fits]",
+)
+@click.option(
+    "--fast-with",
+    type=click.Choice(["auto", "bf16", "tf32", "float32"]),
+    default="auto",
+    show_default=True,
+    help="What gradients are computed in where the grid says `precision: fast`.",
+)
+@click.option("--compile", is_flag=True, help="Compile what `precision: fast` follows: a minute a model, then faster.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that decode images.")
 @click.option("-k", "select", metavar="EXPR", help="Only cells whose label matches, as 'ama-ifgsm and not query'.")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="At most N cells.")
@@ -68,7 +90,7 @@ class FolderPath(click.Path):
 @click.option("--keep-images-of", metavar="EXPR", help="Keep images only of cells whose label matches, as with -k.")
 @click.option("--trust-code", is_flag=True, help="Run plug-in code named in the grid, with your rights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as a JSON array.")
-def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
+def run(grid: str, out: Path | None, changes: tuple[str, ...], as_json: bool, **settings: Any) -> int:
     """Run every cell of GRID that does not stand yet.
 
     GRID is a YAML file (docs/grid.md) or the name of a shipped one. Rows go to the run directory one by one, so an
@@ -79,6 +101,7 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
       robustreid run grid.yml
       robustreid run grid.yml --device cuda --batch-size 512
       robustreid run grid.yml -k "ama-ifgsm and gallery" --limit 3
+      robustreid run grid.yml --set precision=fast --out runs/fast
       robustreid run grid.yml --keep-images 4 --keep-images-of "ama-ifgsm and 4/255"
 
     Exit codes: 0 done, 2 the request is wrong, 3 some cells failed, 4 a data set or weights file is invalid,
@@ -89,7 +112,7 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
     from .runner.run import run_grid
     from .store.directory import RunDirectory
 
-    loaded = load_grid(grid)
+    loaded = load_grid(grid, changes)
     path = out or Path("runs") / loaded.name
     with reporting() as reporter:
         summary = run_grid(loaded, path, Settings(**settings), reporter)
@@ -111,9 +134,10 @@ def run(grid: str, out: Path | None, as_json: bool, **settings: Any) -> int:
 @click.command()
 @click.argument("grid")
 @click.option("--out", type=FolderPath(), help="Run directory to compare with. [default: runs/NAME]")
+@_SET
 @click.option("-k", "select", metavar="EXPR", help="Only cells whose label matches, as 'ama-ifgsm and not query'.")
 @click.option("--json", "as_json", is_flag=True, help="Print the cells as a JSON array.")
-def plan(grid: str, out: Path | None, select: str | None, as_json: bool) -> None:
+def plan(grid: str, out: Path | None, changes: tuple[str, ...], select: str | None, as_json: bool) -> None:
     """Show what GRID would run: its cells, what stands already, and image passes with and without sharing.
 
     Runs nothing, imports no plug-in, and needs no data: a data set that is not there is listed as such.
@@ -126,7 +150,7 @@ def plan(grid: str, out: Path | None, select: str | None, as_json: bool) -> None
     from .selection import select_cells
     from .store.directory import RunDirectory
 
-    loaded = load_grid(grid)
+    loaded = load_grid(grid, changes)
     with reporting() as reporter:
         sets, absent = open_sets(loaded.datasets, workers=2, reporter=reporter, allow_absent=True)
     made = make_plan(loaded, sets, absent)

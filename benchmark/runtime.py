@@ -32,6 +32,8 @@ class Settings:
     batch_size: int | None = None
     #: What gradients are computed in where the grid says `precision: fast`: auto, bf16, tf32 or float32.
     fast_with: str = "auto"
+    #: Compile the model whose gradients `precision: fast` follows.
+    compile: bool = False
     #: Threads that read and decode images.
     workers: int = 2
     #: `never`, `failed` or `always`: which cells that stand are run again.

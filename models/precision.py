@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -67,6 +68,30 @@ def twin(embedder: PixelEmbedder, arithmetic: Arithmetic) -> tuple[PixelEmbedder
     except Exception:  # noqa: BLE001 (whatever a network of others does in bf16 costs speed only)
         return embedder, "float32"
     return (found, "bf16") if bool((cosines >= AGREEMENT).all()) else (embedder, "float32")
+
+
+def compiled(follower: PixelEmbedder, count: int) -> PixelEmbedder | None:
+    """The same model compiled for batches of `count` images; None where it does not compile or is another model then.
+
+    `torch.compile` fuses what lies between convolutions, and on a GPU records CUDA graphs, which spares the launch of
+    every kernel. It takes a minute or more.
+    """
+    if not isinstance(follower.network, nn.Module):
+        return None
+    device = follower.mean.device
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    images = trial_images(follower.spec).to(device).repeat(-(-count // 2), 1, 1, 1)[:count]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler uses what PyTorch itself deprecates
+            network = torch.compile(follower.network, mode=mode, dynamic=False)
+            found = PixelEmbedder(network, follower.spec, layout=follower.layout, dtype=follower.dtype).to(device)
+            features = [each(images.clone().requires_grad_()) for each in (found, follower)]
+            features[0].sum().backward()
+        cosines = nn.functional.cosine_similarity(*features)
+    except Exception:  # noqa: BLE001 (no compiler on this machine, or a network that it does not take)
+        return None
+    return found if bool((cosines >= AGREEMENT).all()) else None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ...models.base import ModelSpec, Normalise
 from ...models.registry import unknown
 from ..datasets.opening import DatasetRequest
 from ..records import Precision
-from .reading import Document, Place, parse_document, read_document
+from .reading import Document, Place, changed, parse_document, read_document
 from .schema import KEYS, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, NormaliseEntry, check
 
 
@@ -55,16 +55,20 @@ class Grid:
     exclusions: tuple[Exclusion, ...]
 
 
-def load_grid(path: str | Path) -> Grid:
+def load_grid(path: str | Path, changes: Sequence[str] = ()) -> Grid:
     """The grid behind a path, or behind the name of a grid that the package ships.
+
+    Args:
+        path: or name.
+        changes: top-level keys to set, as `precision=fast`.
 
     Raises:
         UserError: anything wrong in it, a line a problem, with the line and path of the key.
     """
     given = Path(path)
     if given.suffix in {".yml", ".yaml"} or _is_file(given):
-        return resolve(read_document(given))
-    return resolve(_shipped(str(path)))
+        return resolve(changed(read_document(given), changes))
+    return resolve(changed(_shipped(str(path)), changes))
 
 
 def _is_file(path: Path) -> bool:

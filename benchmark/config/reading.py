@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,35 @@ def parse_document(text: str, *, name: str, folder: Path) -> Document:
     except RecursionError:
         raise UserError(f"{name}: {_TOO_DEEP}") from None
     return Document(name=name, text=text, folder=folder, data=data, lines=lines)
+
+
+def changed(document: Document, changes: Sequence[str]) -> Document:
+    """The document with top-level keys set: `precision=fast`, `seeds=[0, 1]`; the values are YAML.
+
+    Its text is the changed one, so that what is kept beside the results is what was run.
+
+    Raises:
+        UserError: a change that is not KEY=VALUE, or not YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not changes or not isinstance(document.data, dict):
+        return document
+    yaml = YAML(typ="rt")
+    yaml.width = 10_000
+    content = yaml.load(document.text)
+    for change in changes:
+        key, sign, value = change.partition("=")
+        try:
+            content[key.strip()] = yaml.load(value)
+        except YAMLError:
+            sign = ""
+        if not sign or not key.strip() or not value.strip():
+            raise UserError(f"--set {change!r} is not KEY=VALUE; write, for example, --set precision=fast.")
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return parse_document(text.getvalue(), name=document.name, folder=document.folder)
 
 
 def _plain(value: Any, place: Place, name: str, lines: dict[Place, int]) -> Any:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ... import UserError
-from ...models.base import Embedder, ModelSpec
+from ...models.base import ModelSpec
 from ...models.engine import embedder
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
-from ...models.precision import Arithmetic, fast_arithmetic, twin
+from ...models.precision import Arithmetic, compiled, fast_arithmetic, twin
 from ..progress import Reporter
 from ..records import Cell
 from ..runtime import BATCH_SIZES, Settings
@@ -28,7 +28,7 @@ class LoadedModel:
     label: str
     embedder: PixelEmbedder
     #: Whose gradients an attack follows under `precision: fast`, and what that computes in; None before that is asked.
-    twin: tuple[Embedder, Arithmetic] | None = None
+    twin: tuple[PixelEmbedder, Arithmetic] | None = None
 
 
 @dataclass(kw_only=True)
@@ -43,6 +43,8 @@ class Models:
     #: Models whose code failed while it was built, by label: why.
     broken: dict[str, str] = field(default_factory=dict)
     _loaded: LoadedModel | None = None
+    #: The model and batch that the twin in memory was compiled for.
+    _compiled_for: tuple[str, int] | None = None
     #: Images a forward by model and image size, where memory or a measurement decided it.
     _batch_sizes: dict[tuple[str, tuple[int, int]], int] = field(default_factory=dict)
 
@@ -72,6 +74,24 @@ class Models:
             found = LoadedModel(label=found.label, embedder=found.embedder, twin=(follower, arithmetic))
         self._loaded = found
         return found
+
+    def ready(self, cell: Cell, count: int) -> LoadedModel:
+        """The model of a cell, for batches of `count` images: compiled where that was asked for."""
+        model = self.load(cell)
+        if not (self.settings.compile and model.twin and (model.label, count) != self._compiled_for):
+            return model
+        follower, arithmetic = self._uncompiled(model)
+        self.reporter.note(f"Compiling {model.label!r} for batches of {count}; this takes a minute or more.")
+        found = compiled(follower, count)
+        if found is None:
+            self.reporter.note(f"{model.label!r} does not compile here; it is followed as it is.")
+        self._compiled_for = (model.label, count)
+        self._loaded = replace(model, twin=(found or follower, arithmetic))
+        return self._loaded
+
+    def _uncompiled(self, model: LoadedModel) -> tuple[PixelEmbedder, Arithmetic]:
+        """The twin anew, where an earlier one was compiled for another batch."""
+        return twin(model.embedder, fast_arithmetic(self.device, self.settings.fast_with))
 
     def batch_size(self, cell: Cell, size: tuple[int, int]) -> int:
         """How many images a cell's model is fed at once, of (height, width) `size`."""

@@ -182,7 +182,7 @@ class _Runner:
         if not cells:
             return
         first = cells[0]
-        model = self.models.load(first)
+        model = self.models.ready(first, self._batch_size(first))
         scorer, spent = self._clean_features(first, model)
         data = self.plan.sets[first.dataset.label].data
         keeping = Keeping(

@@ -147,9 +147,9 @@ def test_whatever_comes_back_ends_inside(
     clean = torch.randint(0, 256, (2, 3, 4, 4), generator=source).to(dtype) / 255
     found = clean + size * torch.randn(clean.shape, generator=source, dtype=dtype)
     threat = Threat(norm=norm, epsilon=epsilon)
-    inside, moved, size = confine(found, clean, threat)
+    inside, moved, norms = confine(found, clean, threat)
     assert inside.dtype == dtype
-    assert torch.equal(size, NORM[norm].measure(inside.double() - clean.double()))
+    assert torch.equal(norms, NORM[norm].measure(inside.double() - clean.double()))
     assert inside.min() >= 0
     assert inside.max() <= 1
     assert (NORM[norm].measure(inside.double() - clean.double()) <= float(epsilon) + TOLERANCE).all()

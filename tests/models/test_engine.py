@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -19,17 +20,16 @@ from torch import Tensor, nn
 SPEC = ModelSpec(label="m", architecture="test", input_size=(16, 8))
 
 
-def trained(network: nn.Module) -> nn.Module:
+def trained(network: Any) -> nn.Module:
     """The network with batch norms whose statistics are not 0 and 1, in evaluation mode."""
     source = torch.Generator().manual_seed(3)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            size = module.running_mean.shape
-            module.running_mean.copy_(torch.randn(size, generator=source) / 10)
-            module.running_var.copy_(torch.rand(size, generator=source) + 0.5)
-            module.weight.data.copy_(torch.rand(size, generator=source) + 0.5)
-            module.bias.data.copy_(torch.randn(size, generator=source) / 10)
-    return network.eval()
+            size = module.weight.shape
+            for name, low in (("running_mean", -0.2), ("running_var", 0.5), ("weight", 0.5), ("bias", -0.2)):
+                getattr(module, name).data.copy_(low + torch.rand(size, generator=source))
+    found: nn.Module = network.eval()
+    return found
 
 
 def n_norms(network: object) -> int:
@@ -65,11 +65,12 @@ class Chain(nn.Module):
             "beside its input": lambda: self.bn(y) + y,
             "of noise": lambda: self.bn(y + 0.1 * torch.randn_like(y)),
         }
-        return made[self.relation]().flatten(1)
+        result: Tensor = made[self.relation]().flatten(1)
+        return result
 
 
 @pytest.mark.parametrize(("build", "size", "left"), [(osnet_x0_25, (256, 128), 0), (tinynet, (128, 64), 0)])
-def test_an_architecture_keeps_its_features_and_gradients(build: object, size: tuple[int, int], left: int) -> None:
+def test_an_architecture_keeps_its_features_and_gradients(build: Any, size: tuple[int, int], left: int) -> None:
     """Batch norms are gone, memory lies channels last, and features and gradients are those of the plain network."""
     network = trained(build())
     spec = replace(SPEC, input_size=size)
@@ -86,7 +87,7 @@ def test_an_architecture_keeps_its_features_and_gradients(build: object, size: t
 def test_the_head_of_resnet_50_stays() -> None:
     """Its batch norm follows a mean, not a layer; all others are folded."""
     tuned = embedder(trained(resnet50()), replace(SPEC, input_size=(64, 32)))
-    assert [type(module) for module in tuned.network.modules() if n_norms(module) == 1][-1] is nn.BatchNorm1d
+    assert [type(module) for module in tuned.modules() if n_norms(module) == 1][-1] is nn.BatchNorm1d
     assert n_norms(tuned) == 1
 
 
@@ -117,7 +118,7 @@ def test_a_network_that_needs_the_default_layout_keeps_it() -> None:
     """`view` does not take channels last: folded all the same, in the default layout."""
     tuned = embedder(trained(Chain("with a view")), SPEC)
     assert (n_norms(tuned), tuned.layout) == (0, torch.contiguous_format)
-    assert tuned.network.conv.weight.is_contiguous()
+    assert tuned.get_parameter("network.conv.weight").is_contiguous()
     assert tuned(torch.rand(3, 3, 16, 8)).shape == (3, 4 * 14 * 6)
 
 

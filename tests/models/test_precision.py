@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from robustreid import UserError
-from robustreid.models import precision
 from robustreid.models.base import ModelSpec
 from robustreid.models.pixels import PixelEmbedder
-from robustreid.models.precision import fast_arithmetic, switched, twin
+from robustreid.models.precision import ARITHMETICS, Arithmetic, compiled, fast_arithmetic, switched, twin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,7 +66,7 @@ def test_the_twin_is_nearly_the_model_and_leaves_it_alone() -> None:
     images = torch.rand(4, 3, 16, 8)
     wanted, features = model(images), found(images)
     assert features.dtype == torch.float32
-    assert model.network.conv.weight.dtype == torch.float32
+    assert model.get_parameter("network.conv.weight").dtype == torch.float32
     assert not torch.equal(features, wanted)
     assert F.cosine_similarity(features, wanted).min() > 0.99
 
@@ -97,21 +98,69 @@ def test_a_function_has_no_twin() -> None:
     assert twin(model, "bf16") == (model, "float32")
 
 
+@pytest.mark.parametrize(
+    ("compiler", "is_used"),
+    [
+        (lambda network: network, True),
+        (lambda network: nn.Sequential(network, nn.Hardtanh(-1, -0.9)), False),
+        (None, False),
+    ],
+)
+def test_a_compiled_model_is_used_where_it_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, compiler: Callable[[nn.Module], nn.Module] | None, is_used: bool
+) -> None:
+    """Tried on a whole batch with its gradient; one with other features, or no compiler, is None."""
+    shapes: list[int] = []
+
+    def compile_(network: nn.Module, **options: object) -> nn.Module:
+        if compiler is None:
+            raise RuntimeError("no C++ compiler")
+        assert options["dynamic"] is False
+        found = compiler(network)
+        found.register_forward_pre_hook(lambda module, inputs: shapes.append(len(inputs[0])))
+        return found
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    model = PixelEmbedder(Network(), SPEC)
+    assert (compiled(model, 5) is not None) == is_used
+    assert set(shapes) == (set() if compiler is None else {5})
+
+
+@pytest.mark.slow
+def test_the_compiler_keeps_the_model() -> None:
+    """The real compiler on the real small network in bf16: nearly the same features and signs of gradients."""
+    from robustreid.models.load import build, resolve
+    from robustreid.models.zoo import find
+
+    entry, weights = find("tiny")
+    model = build(resolve(label="tiny", architecture=entry.architecture, weights=weights, normalise=entry.normalise))
+    follower, _ = twin(model, "bf16")
+    found = compiled(follower, 4)
+    if found is None:
+        pytest.skip("torch.compile does not work here; it needs a C++ compiler")
+    images = torch.rand(4, 3, 128, 64, generator=torch.Generator().manual_seed(2))
+    signs = []
+    for each in (model, found):
+        leaf = images.clone().requires_grad_()
+        features = each(leaf)
+        signs.append(torch.autograd.grad(features[:, 0].sum(), leaf)[0].sign())
+    assert 0.9 < (signs[0] == signs[1]).float().mean() < 1
+
+
 def test_tf32_is_a_switch_that_goes_back() -> None:
     """On while it lasts, also where an attack fails, and then as it was; no other arithmetic touches it."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     assert not matmul.allow_tf32
     with cudnn.flags(enabled=True, allow_tf32=False):
-        for arithmetic, expected in (("tf32", True), ("bf16", False), ("float32", False)):
-            seen = []
+        for arithmetic in ARITHMETICS:
+            seen: list[bool] = []
 
-            def fail(arithmetic: str = arithmetic, seen: list[tuple[bool, bool]] = seen) -> None:
+            def fail(arithmetic: Arithmetic = arithmetic, seen: list[bool] = seen) -> None:
                 with switched(arithmetic):
-                    seen.append((matmul.allow_tf32, cudnn.allow_tf32))
+                    seen.extend((matmul.allow_tf32, cudnn.allow_tf32))
                     raise ZeroDivisionError
 
             with pytest.raises(ZeroDivisionError):
                 fail()
-            assert seen == [(expected, expected)]
+            assert seen == [arithmetic == "tf32"] * 2
             assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
-    assert precision.ARITHMETICS == ("float32", "bf16", "tf32")

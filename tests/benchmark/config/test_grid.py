@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
@@ -192,3 +193,35 @@ def test_a_folder_does_not_hide_a_shipped_grid(bench: Path, monkeypatch: pytest.
     monkeypatch.setenv("ROBUSTREID_TEST_DATA", str(bench))
     with pytest.raises(UserError, match=r"osnet_x0_25_msmt17\.onnx"):
         load_grid("ama-real")
+
+
+def test_keys_are_set_from_outside(write_grid: Callable[..., Path]) -> None:
+    """Old keys get other values and new ones are added; the text that is kept is the changed one, comments included."""
+    path = write_grid("seeds: [3]  # as it was")
+    before = load_grid(path)
+    grid = load_grid(path, ["precision=fast", "seeds=[0, 1]", "folding=false"])
+    assert (before.precision, before.seeds) == ("exact", (3,))
+    assert (grid.precision, grid.seeds) == ("fast", (0, 1))
+    assert {model.folding for model in before.models} == {True}
+    assert {model.folding for model in grid.models} == {False}
+    kept = path.with_name("kept.yml")
+    kept.write_text(grid.text)
+    assert replace(load_grid(kept), text="") == replace(grid, text="")
+    assert "# as it was" in grid.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("precision", r"--set 'precision' is not KEY=VALUE; write, for example, --set precision=fast\."),
+        ("=fast", r"--set '=fast' is not KEY=VALUE"),
+        ("precision=", r"--set 'precision=' is not KEY=VALUE"),
+        ("seeds=[0", r"--set 'seeds=\[0' is not KEY=VALUE"),
+        ("precison=fast", r"grid\.yml:\d+: precison: unknown key 'precison'.*'precision'"),
+        ("precision=half", r"grid\.yml:\d+: precision: expected one of exact, fast, got 'half'"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(write_grid: Callable[..., Path], change: str, message: str) -> None:
+    """In one sentence, as if it stood in the file."""
+    with pytest.raises(UserError, match=message):
+        load_grid(write_grid(), [change])
