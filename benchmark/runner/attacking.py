@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ from .batches import Batch, SideImages, make_batches
 from .features import to_rows
 from .journal import BatchResult, Journal
 from .keeping import Keeper, Keeping
+from .prefetch import ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +85,20 @@ def attack_side(
         references = bank(same[0])
         batches = list(named_batches(arena, side, references.selection, key, name))
         keepers = _keepers(arena, same, side, references.selection)
-        for label, batch in batches:
-            done = _done_before(arena, same, keepers, label, batch)
-            todo = [cell for cell in same if cell.cell_id not in {*done, *arena.failed}]
-            if todo:
-                found = _run_batch(arena, todo, side, references, batch, keepers)
-                if found:
-                    arena.journal.write(label, found)
-            arena.advance(share / len(keys) / len(batches))
+        with closing(ahead(_loader(arena, side), batches)) as loaded:
+            for (label, batch), clean in loaded:
+                done = _done_before(arena, same, keepers, label, batch)
+                todo = [cell for cell in same if cell.cell_id not in {*done, *arena.failed}]
+                if todo:
+                    found = _run_batch(arena, todo, side, references, batch, clean, keepers)
+                    if found:
+                        arena.journal.write(label, found)
+                arena.advance(share / len(keys) / len(batches))
+
+
+def _loader(arena: Arena, side: SideName) -> Callable[[tuple[str, Batch]], Tensor]:
+    images = arena.images(side)
+    return lambda named: images.load(named[1])
 
 
 def named_batches(
@@ -124,7 +132,13 @@ def _done_before(
 
 
 def _run_batch(
-    arena: Arena, cells: Sequence[Cell], side: SideName, bank: Bank, batch: Batch, keepers: Mapping[str, Keeper]
+    arena: Arena,
+    cells: Sequence[Cell],
+    side: SideName,
+    bank: Bank,
+    batch: Batch,
+    images: Tensor,
+    keepers: Mapping[str, Keeper],
 ) -> dict[str, BatchResult]:
     """What each cell comes to on a batch, its images kept where they have to be; one that fails is told and left out.
 
@@ -132,7 +146,6 @@ def _run_batch(
     takes a gradient, and then its feature is there already.
     """
     people = arena.data.side(side)
-    images = arena.images(side).load(batch)
     n_real = len(batch.indices)
     references = to_references(batch.pad(bank.counts[batch.indices]), batch.pad(bank.means[batch.indices]), images)  # type: ignore[arg-type]
     memo = walked_memo = FeatureMemo(batch.placed(arena.embedder), n_real)

@@ -93,7 +93,10 @@ class SideImages:
     def load(self, batch: Batch) -> Tensor:
         """(size, 3, H, W) float32 in [0, 1] on the 8-bit grid; padding is black."""
         stacked = self.decoded.stack(_shifted(batch.indices, self.first))
-        images = torch.from_numpy(batch.pad(stacked)).to(self.device).float()
+        counts = torch.from_numpy(batch.pad(stacked))
+        if self.device.type == "cuda":
+            counts = counts.pin_memory()
+        images = counts.to(self.device, non_blocking=True).float()
         if self.perturb_at == "input":
             # Perturbed at the model's own size: the resized clean image is an 8-bit image first.
             images = resize(images, self.input_size).round().clamp(0, 255)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..evaluation import NonFiniteFeatureError
 from ..records import ENGINE_VERSION, DatasetRef, PerturbAt, digest
 from ..store.directory import RunDirectory
 from .batches import SideImages, make_batches
+from .prefetch import ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +58,14 @@ def embed(
         NonFiniteFeatureError: a NaN or an infinity.
     """
     rows: NDArray[np.float32] | None = None
-    for batch in make_batches(images.sizes(count), np.arange(count), batch_size):
-        with torch.no_grad():
-            found = to_rows(embedder(images.load(batch)), len(batch.indices))
-        if rows is None:
-            rows = np.empty((count, found.shape[1]), dtype=np.float32)
-        rows[batch.indices] = found
-        advance(len(batch.indices))
+    batches = make_batches(images.sizes(count), np.arange(count), batch_size)
+    with torch.no_grad(), closing(ahead(images.load, batches)) as loaded:
+        for batch, clean in loaded:
+            found = to_rows(embedder(clean), len(batch.indices))
+            if rows is None:
+                rows = np.empty((count, found.shape[1]), dtype=np.float32)
+            rows[batch.indices] = found
+            advance(len(batch.indices))
     if rows is None or not np.isfinite(rows).all():
         raise NonFiniteFeatureError("the model gives features that are not finite on clean images")
     return rows

@@ -129,7 +129,9 @@ def test_a_budget_that_is_a_tenth_too_large(
 
     monkeypatch.setattr(optimisers.FGSM, "run", greedy)
     if not is_confined:
-        monkeypatch.setattr(base, "confine", lambda found, clean, threat: (found, False))
+        monkeypatch.setattr(
+            base, "confine", lambda found, clean, threat: (found, False, (found - clean).amax((1, 2, 3)))
+        )
     data = people(8)
     grid = grid_file(tiny, data, attacks=["ama-fgsm"], epsilons=["10/255"])
     ran = run(grid, tmp_path / "run", keep_images=EVERY)
