@@ -163,3 +163,28 @@ def test_features_of_the_embedded_weights_move_by_a_last_bit() -> None:
     images = torch.rand(4, 3, 128, 64, generator=torch.Generator().manual_seed(1))
     gap = (build(spec)(images) - build(replace(spec, folding=False))(images)).abs().max()
     assert 0 < gap < TOLERANCE / 10
+
+
+class Rectified(nn.Module):
+    """Two rectifiers, of which the second overwrites what another needs."""
+
+    def __init__(self, *, shared: bool) -> None:
+        super().__init__()
+        self.conv, self.bn, self.relu, self.shared = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.conv(x))
+        z: Tensor = self.relu(y)
+        return (z + y if self.shared else z).flatten(1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_rectifiers_work_in_place_where_nobody_minds(shared: bool) -> None:
+    """Where the input is needed once more, overwriting it would be a bug: it is seen and left."""
+    network = trained(Rectified(shared=shared))
+    plain = PixelEmbedder(copy.deepcopy(network), SPEC)
+    tuned = embedder(network, SPEC)
+    assert [module.inplace for module in tuned.modules() if isinstance(module, nn.ReLU)] == [not shared]
+    images = torch.rand(3, 3, 16, 8)
+    assert torch.allclose(plain(images), tuned(images), atol=1e-6)
+    assert torch.allclose(gradient(plain, images), gradient(tuned, images), atol=1e-6)

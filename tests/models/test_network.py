@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -163,3 +164,19 @@ def test_a_small_file_may_not_ask_for_a_large_memory(
     nodes = [helper.make_node("ConstantOfShape", ["s"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])]
     with pytest.raises(InvalidFileError, match="more than 100 entries"):
         OnnxNetwork(read_program(write_program(nodes, {"s": np.array([3, 8, 6], dtype=np.int64)})))
+
+
+@pytest.mark.parametrize("name", ["osnet_x0_25_msmt17.onnx", "person-reidentification-retail-0288.onnx"])
+def test_rectifiers_in_place_change_no_bit(name: str, real_data: Path) -> None:
+    """Features and gradients of a real program are those of the same program with every value kept."""
+    network = OnnxNetwork(read_program(real_data / "weights" / name))
+    kept = OnnxNetwork(read_program(real_data / "weights" / name))
+    kept.steps = tuple(replace(step, in_place=False) for step in kept.steps)
+    images = torch.rand(2, 3, 256, 128, generator=torch.Generator().manual_seed(0))
+    found = []
+    for each in (network, kept):
+        leaf = images.clone().requires_grad_()
+        features = each(leaf)
+        found.append((features.detach(), torch.autograd.grad(features[:, ::2].sum(), leaf)[0]))
+    assert sum(step.in_place for step in network.steps) > 80
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
