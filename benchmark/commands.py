@@ -77,7 +77,7 @@ _SET = click.option(
     help="What gradients are computed in where the grid says `precision: fast`.",
 )
 @click.option("--compile", is_flag=True, help="Compile what `precision: fast` follows: a minute a model, then faster.")
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that decode images.")
+@click.option("--workers", type=click.IntRange(1), help="Threads that decode images. [default: one a core, at most 8]")
 @click.option("-k", "select", metavar="EXPR", help="Only cells whose label matches, as 'ama-ifgsm and not query'.")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="At most N cells.")
 @click.option(
@@ -152,7 +152,7 @@ def plan(grid: str, out: Path | None, changes: tuple[str, ...], select: str | No
 
     loaded = load_grid(grid, changes)
     with reporting() as reporter:
-        sets, absent = open_sets(loaded.datasets, workers=2, reporter=reporter, allow_absent=True)
+        sets, absent = open_sets(loaded.datasets, workers=None, reporter=reporter, allow_absent=True)
     made = make_plan(loaded, sets, absent)
     path = out or Path("runs") / loaded.name
     stands = RunDirectory(path).stands()

@@ -34,8 +34,8 @@ class Settings:
     fast_with: str = "auto"
     #: Compile the model whose gradients `precision: fast` follows.
     compile: bool = False
-    #: Threads that read and decode images.
-    workers: int = 2
+    #: Threads that read and decode images; None is one a core, at most 8.
+    workers: int | None = None
     #: `never`, `failed` or `always`: which cells that stand are run again.
     again: str = "never"
     #: How many attacked images to keep a cell and side, and of how many people the ranking lists.

@@ -74,12 +74,13 @@ def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -
     for group in plan.groups(chosen):
         pending = tuple(cell for cell in group.cells if cell.cell_id not in stands)
         n_pending += len(pending)
-        lines.append([group.title, str(len(group.cells)), str(len(group.cells) - len(pending)), *_costs(plan, group)])
+        costs = _costs(plan, group)
+        lines.append([group.title, str(len(group.cells)), str(len(group.cells) - len(pending)), *_numbers(costs)])
         if not pending:
             continue
-        rest = type(group)(cells=pending)
-        alone += plan.cost(rest, shared=False) or Cost()
-        shared += plan.cost(rest, shared=True) or Cost()
+        rest = costs if len(pending) == len(group.cells) else _costs(plan, type(group)(cells=pending))
+        alone += rest[0] or Cost()
+        shared += rest[1] or Cost()
         first = group.cells[0]
         key = (first.model.label, first.dataset.label, first.perturb_at)
         if key not in seen:
@@ -99,8 +100,12 @@ def _cells(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
 
 
-def _costs(plan: Plan, group: Group) -> list[str]:
-    alone, shared = plan.cost(group, shared=False), plan.cost(group, shared=True)
+def _costs(plan: Plan, group: Group) -> tuple[Cost | None, Cost | None]:
+    return plan.cost(group, shared=False), plan.cost(group, shared=True)
+
+
+def _numbers(costs: tuple[Cost | None, Cost | None]) -> list[str]:
+    alone, shared = costs
     if alone is None or shared is None:
         return ["-"] * 4
     return [f"{n:,}" for n in (alone.gradients, shared.gradients, alone.forwards, shared.forwards)]

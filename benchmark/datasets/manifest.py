@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ... import InvalidFileError
 from ..store.files import write_bytes
 from .cache import cache_folder
+from .decoders import broken_image, default_workers, jpeg_header, read_file
 from .retrieval import RetrievalSet
 
 _VERSION = 1
+#: How many files a thread looks at in one go.
+_PART = 64
+#: Pillow has the last word on images of more pixels: its limit tells a picture from an attack on the memory.
+_SMALL = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,47 +56,28 @@ class Manifest:
         return frozenset((entry.height, entry.width) for entry in self.entries)
 
 
-def read_manifest(data: RetrievalSet, *, workers: int = 2, advance: Callable[[int], None] | None = None) -> Manifest:
+def read_manifest(
+    data: RetrievalSet, *, workers: int | None = None, advance: Callable[[int], None] | None = None
+) -> Manifest:
     """The manifest of a set. A file whose size and time have not changed is not read again.
 
     Args:
         data: the set.
-        workers: threads that read and hash.
-        advance: called with 1 after each file.
+        workers: threads that read and hash; as many as there are cores by default.
+        advance: told how many files more are known.
 
     Raises:
         InvalidFileError: a file that is missing, unreadable or no image; it is named.
     """
     kept = _kept(data.root)
-
-    def entry(path: str) -> FileEntry:
-        file = data.root / path
-        try:
-            status = file.stat()
-            known = kept.get(path)
-            if known and (known.n_bytes, known.modified_ns) == (status.st_size, status.st_mtime_ns):
-                return known
-            content = file.read_bytes()
-        except OSError as error:
-            raise InvalidFileError(
-                f"The image {str(file)!r} cannot be read: {error.strerror}; restore it or remove it from the set."
-            ) from error
-        height, width = _size(file, content)
-        return FileEntry(
-            path=path,
-            n_bytes=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            sha256=hashlib.sha256(content).hexdigest(),
-            height=height,
-            width=width,
-        )
-
-    entries = []
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        for found in pool.map(entry, data.paths):
-            entries.append(found)
+    root, paths = str(data.root), data.paths
+    parts = [paths[start : start + _PART] for start in range(0, len(paths), _PART)]
+    entries: list[FileEntry] = []
+    with ThreadPoolExecutor(max(1, workers or default_workers())) as pool, _bombs_are_errors():
+        for found in pool.map(lambda part: _entries(root, part, kept), parts):
+            entries += found
             if advance:
-                advance(1)
+                advance(len(found))
     manifest = Manifest(entries=tuple(entries))
     if any(kept.get(found.path) is not found for found in entries):
         content = json.dumps({"version": _VERSION, "entries": [list(vars(found).values()) for found in entries]})
@@ -97,24 +85,56 @@ def read_manifest(data: RetrievalSet, *, workers: int = 2, advance: Callable[[in
     return manifest
 
 
-def _size(file: Path, content: bytes) -> tuple[int, int]:
+def _entries(root: str, paths: Sequence[str], kept: Mapping[str, FileEntry]) -> list[FileEntry]:
+    entries = []
+    for path in paths:
+        file = f"{root}/{path}"
+        try:
+            status = os.stat(file)  # noqa: PTH116 (a Path costs as much as the look)
+            known = kept.get(path)
+            if known and known.n_bytes == status.st_size and known.modified_ns == status.st_mtime_ns:
+                entries.append(known)
+                continue
+            content = read_file(file)
+        except OSError as error:
+            raise InvalidFileError(
+                f"The image {file!r} cannot be read: {error.strerror}; restore it or remove it from the set."
+            ) from error
+        height, width = _size(file, content)
+        entries.append(
+            FileEntry(
+                path=path,
+                n_bytes=status.st_size,
+                modified_ns=status.st_mtime_ns,
+                sha256=hashlib.sha256(content).hexdigest(),
+                height=height,
+                width=width,
+            )
+        )
+    return entries
+
+
+@contextmanager
+def _bombs_are_errors() -> Iterator[None]:
+    """Pillow's warning about an image that would fill the memory is an error; for all threads, while this lasts."""
     from PIL import Image
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _size(file: str, content: bytes) -> tuple[int, int]:
+    header = jpeg_header(content)
+    if header and header.height * header.width <= _SMALL:
+        return header.height, header.width
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                return image.height, image.width
+        from PIL import Image
+
+        with Image.open(io.BytesIO(content)) as image:
+            return image.height, image.width
     except Exception as error:
         raise broken_image(file, error) from error
-
-
-def broken_image(file: Path, error: Exception) -> InvalidFileError:
-    """The one sentence for a file that does not decode."""
-    # Pillow names what it was given, and that is our buffer.
-    unknown = type(error).__name__ == "UnidentifiedImageError"
-    reason = "no image format that is known" if unknown else f"{type(error).__name__}: {error}"
-    return InvalidFileError(f"{str(file)!r} is not a readable image ({reason}); restore it or remove it from the set.")
 
 
 def _kept_at(root: Path) -> Path:

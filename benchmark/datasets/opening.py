@@ -45,7 +45,7 @@ class OpenSet:
 
 
 def open_sets(
-    requests: Collection[DatasetRequest], *, workers: int, reporter: Reporter, allow_absent: bool = False
+    requests: Collection[DatasetRequest], *, workers: int | None, reporter: Reporter, allow_absent: bool = False
 ) -> tuple[dict[str, OpenSet], list[DatasetRequest]]:
     """The data sets of a grid, and those that are not there.
 

@@ -15,10 +15,12 @@ from ..runtime import Settings
 @click.option("--out", type=FolderPath(), help="Folder of the training. [default: runs/train/NAME]")
 @click.option("--again", is_flag=True, help="Forget what the folder holds and start from the beginning.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that decode images.")
+@click.option("--workers", type=click.IntRange(1), help="Threads that decode images. [default: one a core, at most 8]")
 @click.option("--half", is_flag=True, help="Store the weights in float16, as `store: float16` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
-def train(recipe: str, out: Path | None, again: bool, device: str, workers: int, half: bool, as_json: bool) -> None:
+def train(
+    recipe: str, out: Path | None, again: bool, device: str, workers: int | None, half: bool, as_json: bool
+) -> None:
     """Train a model by RECIPE: P x K batches, softmax and triplet losses, with an adversary where it names one.
 
     RECIPE is a YAML file (docs/training.md) or the name of a shipped one. The folder gets `weights.safetensors` (for

@@ -57,7 +57,11 @@ class FolderTrainingSet:
 
 
 def open_training_set(
-    request: DatasetRequest, *, reporter: Reporter, input_size: tuple[int, int] | None = None, workers: int = 2
+    request: DatasetRequest,
+    *,
+    reporter: Reporter,
+    input_size: tuple[int, int] | None = None,
+    workers: int | None = None,
 ) -> FolderTrainingSet:
     """The training images behind a request, every one of them read and decoded.
 

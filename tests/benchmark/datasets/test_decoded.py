@@ -13,12 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from robustreid import InvalidFileError, StorageError
-from robustreid.benchmark.datasets.decoded import DecodedImages, decode
+from robustreid.benchmark.datasets import decoders
+from robustreid.benchmark.datasets.cache import cache_folder
+from robustreid.benchmark.datasets.decoded import DecodedImages, _in_order, decode
+from robustreid.benchmark.datasets.decoders import by_pillow
 from robustreid.benchmark.datasets.manifest import read_manifest
 from robustreid.benchmark.datasets.market import read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from robustreid.benchmark.datasets.retrieval import RetrievalSet
 
 FIRST = "query/0001_c1s1_000001_00.png"
 
@@ -82,6 +87,91 @@ def test_images_of_one_size_stack(mini: Path) -> None:
     assert (stack.shape, str(stack.dtype)) == ((3, 3, 16, 8), "uint8")
     np.testing.assert_array_equal(stack[1].transpose(1, 2, 0), found[0])
     np.testing.assert_array_equal(stack[0], stack[2])
+    np.testing.assert_array_equal(found.stack(np.array([4, 0, 4])), stack)
+    stack[0] = 0
+    np.testing.assert_array_equal(found.stack([4])[0], stack[2])
+
+
+def test_ragged_images_of_one_size_stack(ragged: Path) -> None:
+    """Where sizes differ, those of one size still stack; others are refused."""
+    found = decoded(ragged)
+    stack = found.stack([3, 3])
+    assert stack.shape == (2, 3, *found.sizes[3])
+    np.testing.assert_array_equal(stack[1].transpose(1, 2, 0), found[3])
+    with pytest.raises(ValueError, match="same shape"):
+        found.stack([0, 1])
+
+
+def strays(found: DecodedImages, data: RetrievalSet) -> list[str]:
+    """The images of a set whose pixels are not what Pillow makes of their files."""
+    wrong = []
+    for index, path in enumerate(data.paths):
+        with Image.open(data.root / path) as image:
+            if not np.array_equal(found[index], np.asarray(image.convert("RGB"))):
+                wrong.append(path)
+    return wrong
+
+
+@pytest.fixture
+def many(tmp_path: Path, write_people: Callable[..., Path]) -> RetrievalSet:
+    """More images than a thread decodes in one go."""
+    return read_folder("many", write_people(tmp_path / "many", people=range(1, 101), size=(4, 3)))
+
+
+@pytest.mark.parametrize("workers", [None, 1, 5])
+def test_threads_keep_the_order(many: RetrievalSet, workers: int | None) -> None:
+    """Every image lies where the manifest says, however many threads decode; progress comes to their number."""
+    told: list[int] = []
+    found = decode(many, read_manifest(many), workers=workers, advance=told.append)
+    assert strays(found, many) == []
+    assert (sum(told), len(told) > 1) == (300, True)
+
+
+def test_parts_in_another_order_are_caught(many: RetrievalSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same check refuses a pool whose parts are written as they come."""
+
+    def careless(pool: object, work: Callable[[range], object], parts: list[range], ahead: int) -> object:
+        return ((part, work(part)) for part in parts[::-1])
+
+    monkeypatch.setattr("robustreid.benchmark.datasets.decoded._in_order", careless)
+    assert len(strays(decode(many, read_manifest(many)), many)) > 200
+
+
+def test_few_parts_wait_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly the file is written, no more parts are decoded than may wait."""
+    started: list[range] = []
+
+    def work(part: range) -> np.ndarray:
+        started.append(part)
+        return np.array(part)
+
+    parts = [range(start, start + 1) for start in range(20)]
+    with ThreadPoolExecutor(2) as pool:
+        for count, (part, found) in enumerate(_in_order(pool, work, parts, ahead=3)):
+            assert (part, found.tolist()) == (parts[count], [count])
+            assert len(started) <= count + 4
+    assert len(started) == 20
+
+
+def test_a_decoder_with_other_pixels_is_not_used(
+    tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set of JPEG is Pillow's to the last bit, though a faster decoder is there and is one level off."""
+    root = tmp_path / "real"
+    for folder in ("query", "bounding_box_test"):
+        (root / folder).mkdir(parents=True)
+        for path in sorted((real_data / "market1501-mini" / folder).iterdir())[:40]:
+            shutil.copy(path, root / folder)
+    data = read_folder("real", root)
+
+    def off(content: bytes, into: np.ndarray) -> None:
+        into[...] = by_pillow(content) ^ 1
+
+    monkeypatch.setattr(decoders, "JPEG_DECODERS", {"off": lambda: off})
+    assert strays(decode(data, read_manifest(data)), data) == []
+    monkeypatch.setattr(decoders, "_agrees", lambda *args: True)
+    shutil.rmtree(cache_folder() / "decoded")
+    assert len(strays(decode(data, read_manifest(data)), data)) == 80
 
 
 def test_a_second_look_decodes_nothing(mini: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,11 +272,12 @@ def test_processes_that_decode_at_once_make_one_file(mini: Path, own_cache: Path
         np.testing.assert_array_equal(decoded(mini)[0], np.asarray(image))
 
 
-def test_real_images(real_data: Path) -> None:
-    """Pixels of real PNGs are Pillow's, and all have the stated size."""
-    data = read_folder("cuhk01-mini", real_data / "cuhk01-mini")
+@pytest.mark.parametrize(
+    ("name", "count", "size"), [("cuhk01-mini", 400, [160, 60]), ("market1501-mini", 1970, [128, 64])]
+)
+def test_real_images(real_data: Path, name: str, count: int, size: list[int]) -> None:
+    """Pixels of real PNG and JPEG files are Pillow's, every one, and all have the stated size."""
+    data = read_folder(name, real_data / name)
     found = decode(data, read_manifest(data))
-    assert found.sizes.tolist() == [[160, 60]] * 400
-    for index in (0, 199, 200, 399):
-        with Image.open(data.root / data.paths[index]) as image:
-            np.testing.assert_array_equal(found[index], np.asarray(image.convert("RGB")))
+    assert found.sizes.tolist() == [size] * count
+    assert strays(found, data) == []

@@ -36,14 +36,12 @@ def mini(tmp_path: Path, write_people: Callable[..., Path]) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the image files that are read."""
     seen: list[str] = []
-    original = Path.read_bytes
 
-    def read_bytes(path: Path) -> bytes:
-        if path.suffix != ".json":
-            seen.append(path.name)
-        return original(path)
+    def read_file(path: str) -> bytes:
+        seen.append(Path(path).name)
+        return Path(path).read_bytes()
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr("robustreid.benchmark.datasets.manifest.read_file", read_file)
     return seen
 
 
@@ -153,12 +151,22 @@ def test_a_damaged_cache_is_as_good_as_none(mini: Path, reads: list[str], own_ca
     assert len(json.loads(kept.read_text())["entries"]) == 9
 
 
-def test_progress_is_told_file_by_file(mini: Path) -> None:
-    """One unit an image, from the cache or not."""
+def test_progress_is_told(tmp_path: Path, write_people: Callable[..., Path]) -> None:
+    """One unit an image, in several steps where there are many, from the cache or not."""
+    data = read_folder("many", write_people(tmp_path / "many", people=range(1, 61), size=(4, 2)))
     for _ in range(2):
         told: list[int] = []
-        read_manifest(read_folder("mini", mini), advance=told.append)
-        assert told == [1] * 9
+        read_manifest(data, advance=told.append)
+        assert (sum(told), len(told) > 1) == (180, True)
+
+
+def test_many_files_keep_their_order(tmp_path: Path, write_people: Callable[..., Path]) -> None:
+    """Threads share the files out; entries come in the order of the set whatever the number of threads."""
+    data = read_folder("many", write_people(tmp_path / "many", people=range(1, 61), size=(4, 2)))
+    found = read_manifest(data, workers=4)
+    assert [entry.path for entry in found.entries] == list(data.paths)
+    digests = [hashlib.sha256((data.root / path).read_bytes()).hexdigest() for path in data.paths]
+    assert [entry.sha256 for entry in found.entries] == digests
 
 
 @pytest.mark.parametrize(
@@ -197,6 +205,20 @@ def test_a_cache_that_cannot_be_written_is_a_storage_error(
     monkeypatch.setenv("ROBUSTREID_CACHE", str(tmp_path / "file"))
     with pytest.raises(StorageError, match=r"file/manifests.* could not be written"):
         manifest(mini)
+
+
+def test_sizes_of_jpeg_are_pillows(tmp_path: Path) -> None:
+    """Of ordinary files and of unusual ones: grey, CMYK, progressive, with an orientation that nobody applies."""
+    for folder in ("query", "bounding_box_test"):
+        (tmp_path / folder).mkdir()
+    image, orientation = Image.new("RGB", (9, 14), (10, 200, 30)), Image.Exif()
+    orientation[0x0112] = 6
+    image.save(tmp_path / "query/0001_c1s1_1.jpg")
+    image.convert("L").save(tmp_path / "query/0002_c1s1_1.jpg")
+    image.convert("CMYK").save(tmp_path / "bounding_box_test/0001_c1s1_1.jpg")
+    image.save(tmp_path / "bounding_box_test/0002_c1s1_1.jpg", progressive=True)
+    image.save(tmp_path / "bounding_box_test/0003_c1s1_1.jpg", exif=orientation)
+    assert [(entry.height, entry.width) for entry in manifest(tmp_path).entries] == [(14, 9)] * 5
 
 
 def test_two_entries_with_one_digest_differ_by_path(mini: Path) -> None:
