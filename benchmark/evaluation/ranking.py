@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...models.base import METRICS
-from .similarity import fill_similarities, fixed_point
+from .similarity import fixed_point
+from .spans import spans
 from .ties import TieGroups
 
 if TYPE_CHECKING:
@@ -19,13 +20,11 @@ if TYPE_CHECKING:
 
     from ...models.base import Metric
     from .protocol import Labels, Protocol
-    from .similarity import FixedPoint
+    from .sides import Sides
+    from .spans import Spans
 
-#: Images at least as near as the furthest positive are sorted where there are at most so many for each distinct
-#: similarity of a positive, and counted otherwise: 16 ns an image against 1.5 to 5 us a value.
-_SORTED_PER_VALUE = 256
-#: The similarities of one chunk of queries take no more than this, if need be by taking fewer queries.
-_CHUNK_BYTES = 2**26
+#: Similarities to positives are held for a whole chunk of queries; so many at most, if need be by taking fewer queries.
+_POSITIVES = 2**19
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,19 +62,6 @@ class Ranking:
         return len(self.query_index)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Spans:
-    """The gallery in order of (identity, camera), where what concerns a query is a range [start, stop)."""
-
-    #: (G,) int64: gallery rows in that order, without the images that are junk for every query.
-    rows: NDArray[np.int64]
-    #: (Q,) int64 each: the query's identity, and within it its junk.
-    own_start: NDArray[np.int64]
-    own_stop: NDArray[np.int64]
-    junk_start: NDArray[np.int64]
-    junk_stop: NDArray[np.int64]
-
-
 def rank(
     query_features: NDArray[Any],
     gallery_features: NDArray[Any],
@@ -84,8 +70,9 @@ def rank(
     protocol: Protocol,
     metric: Metric,
     *,
-    chunk: int = 512,
-    gallery_chunk: int = 1024,
+    chunk: int = 2048,
+    gallery_chunk: int = 512,
+    device: str = "cpu",
 ) -> Ranking:
     """The ranking of the gallery for each query.
 
@@ -96,9 +83,10 @@ def rank(
         gallery_labels: of length G.
         protocol: says what is junk.
         metric: `cosine` or `euclidean`; see `fill_similarities`.
-        chunk: queries compared at once, fewer where chunk x G similarities would take more than 64 MiB. Only memory and
-            time depend on it: 8 chunk D bytes, and 4 (cosine) or 8 (euclidean) chunk G bytes.
-        gallery_chunk: gallery images converted at once, likewise: about 8 gallery_chunk (1.5 D + chunk) bytes.
+        chunk: queries compared at once, fewer where identities have many images. Only memory and time depend on it:
+            chunk x (12 D + 4096 + 8 gallery_chunk) bytes.
+        gallery_chunk: gallery images compared at once, likewise: 4 D bytes each.
+        device: where, as torch names it; the result is the same on each. On a GPU, TF32 has to be off.
     """
     if metric not in METRICS:
         raise ValueError(f"expected the metric 'cosine' or 'euclidean', got '{metric}'")
@@ -108,15 +96,20 @@ def rank(
     gallery = fixed_point(gallery_features, "gallery", metric)
     _check_match(query_features, gallery_features, query_labels, gallery_labels)
 
-    spans = _spans(query_labels, gallery_labels, protocol)
-    junk = spans.junk_stop - spans.junk_start
-    positives = spans.own_stop - spans.own_start - junk
+    import torch
+
+    from .sides import Sides
+
+    found = spans(query_labels, gallery_labels, protocol)
+    junk = found.junk_stop - found.junk_start
+    positives = found.own_stop - found.own_start - junk
     valid = np.flatnonzero(positives > 0)
+    sides = Sides(queries=queries, gallery=gallery, device=torch.device(device))
     return Ranking(
-        groups=_tie_groups(queries, gallery, spans, valid, chunk=chunk, gallery_chunk=gallery_chunk),
+        groups=_tie_groups(sides, found, valid, chunk=chunk, gallery_chunk=gallery_chunk),
         query_index=valid,
         positives=positives[valid],
-        images=len(spans.rows) - junk[valid],
+        images=len(found.rows) - junk[valid],
         n_query=len(query_labels),
         n_gallery=len(gallery_labels),
         n_identity=len(np.unique(query_labels.identities[valid])),
@@ -137,52 +130,25 @@ def _check_match(
             raise ValueError(f"expected a label for each of {len(features)} {side} features, got {len(labels)}")
 
 
-def _spans(query_labels: Labels, gallery_labels: Labels, protocol: Protocol) -> _Spans:
-    n_gallery = len(gallery_labels)
-    identities = np.concatenate([gallery_labels.identities, query_labels.identities])
-    cameras, camera = np.unique(np.concatenate([gallery_labels.cameras, query_labels.cameras]), return_inverse=True)
-    first_key = np.unique(identities, return_inverse=True)[1] * len(cameras)
-    key = first_key + camera
-
-    junk_identities = np.array(sorted(protocol.junk_identities), dtype=np.int64)
-    kept = np.flatnonzero(~np.isin(gallery_labels.identities, junk_identities))
-    rows = kept[np.argsort(key[kept], kind="stable")]
-    ordered = key[rows]
-    own_start = np.searchsorted(ordered, first_key[n_gallery:])
-    own_stop = np.searchsorted(ordered, first_key[n_gallery:] + len(cameras))
-    junk_start = np.searchsorted(ordered, key[n_gallery:])
-    junk_stop = np.searchsorted(ordered, key[n_gallery:], side="right")
-    if not protocol.same_camera_is_junk:
-        junk_stop = junk_start
-    return _Spans(rows=rows, own_start=own_start, own_stop=own_stop, junk_start=junk_start, junk_stop=junk_stop)
-
-
-def _tie_groups(
-    queries: FixedPoint,
-    gallery: FixedPoint,
-    spans: _Spans,
-    valid: NDArray[np.int64],
-    *,
-    chunk: int,
-    gallery_chunk: int,
-) -> TieGroups:
+def _tie_groups(sides: Sides, found: Spans, valid: NDArray[np.int64], *, chunk: int, gallery_chunk: int) -> TieGroups:
     """The tie groups of all valid queries, chunk by chunk."""
-    dtype = np.float32 if queries.metric == "cosine" else np.float64
-    affordable = _CHUNK_BYTES // max(1, len(spans.rows) * np.dtype(dtype).itemsize)
-    chunk = max(1, min(chunk, affordable, len(valid)))
-    similarities = np.empty((chunk, len(spans.rows)), dtype)
+    from .exhaustive import exhaustive_groups
+    from .filtering import Chunk, filtered_groups
+
+    order = np.argsort(found.own_start[valid], kind="stable")
+    longest = int((found.own_stop - found.own_start)[valid].max(initial=1))
+    n_chunks = max(1, -(-len(valid) // max(1, min(chunk, _POSITIVES // longest))))
     parts = [np.empty((5, 0), np.int64)]
-    for start in range(0, len(valid), chunk):
-        chosen = valid[start : start + chunk]
-        out = similarities[: len(chosen)]
-        fill_similarities(queries, gallery, chosen, spans.rows, out=out, gallery_chunk=gallery_chunk)
-        for place, (query, row) in enumerate(zip(chosen, out, strict=True), start):
-            own_start, own_stop = spans.own_start[query], spans.own_stop[query]
-            junk_start, junk_stop = spans.junk_start[query], spans.junk_stop[query]
-            positives = np.concatenate([row[own_start:junk_start], row[junk_stop:own_stop]])
-            row[junk_start:junk_stop] = -np.inf
-            parts.append(_groups_of_query(place, row, positives))
-    query, nearer_images, nearer_positives, tied_images, tied_positives = np.concatenate(parts, axis=1)
+    for places in np.array_split(order, n_chunks):
+        if not len(places):
+            continue
+        part = Chunk(sides=sides, spans=found, places=places, rows=valid[places], gallery_chunk=gallery_chunk)
+        groups = filtered_groups(part) if sides.is_approximable else None
+        parts.append(exhaustive_groups(part) if groups is None else groups)
+    columns = np.concatenate(parts, axis=1)
+    query, nearer_images, nearer_positives, tied_images, tied_positives = columns[
+        :, np.argsort(columns[0], kind="stable")
+    ]
     return TieGroups(
         query=query,
         nearer_images=nearer_images,
@@ -190,35 +156,3 @@ def _tie_groups(
         tied_images=tied_images,
         tied_positives=tied_positives,
     )
-
-
-def _groups_of_query(place: int, row: NDArray[Any], positives: NDArray[Any]) -> NDArray[np.int64]:
-    """Columns (5, T) int64 of one query's tie groups: query, C, P, N, y.
-
-    Args:
-        place: the query's number among the valid ones.
-        row: (G,) similarities to all images, minus infinity for junk.
-        positives: (n,) those of the positives, read from `row`.
-    """
-    values, tied_positives = np.unique(positives, return_counts=True)
-    values, tied_positives = values[::-1], tied_positives[::-1]
-    candidates = row[row >= values[-1]]
-    is_sorted = len(candidates) <= _SORTED_PER_VALUE * len(values)
-    nearer, reached = (_count_sorted if is_sorted else _count)(candidates, values)
-    nearer_positives = np.cumsum(tied_positives) - tied_positives
-    return np.stack([np.full_like(nearer, place), nearer, nearer_positives, reached - nearer, tied_positives])
-
-
-def _count(row: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How many of row (G,) are above, and how many at or above, each of values (T,); passes over the row."""
-    above = [np.count_nonzero(row > value) for value in values]
-    reached = [np.count_nonzero(row >= value) for value in values]
-    return np.array(above, dtype=np.int64), np.array(reached, dtype=np.int64)
-
-
-def _count_sorted(row: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What `_count` gives, by sorting the row once."""
-    ordered = np.sort(row)
-    above = len(row) - np.searchsorted(ordered, values, side="right")
-    reached = len(row) - np.searchsorted(ordered, values, side="left")
-    return above.astype(np.int64), reached.astype(np.int64)

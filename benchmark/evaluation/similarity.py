@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ...models.base import Metric
@@ -30,10 +32,12 @@ METRIC_VERSION = 1
 #: Steps of the similarity grid in one unit: what is closer than 2^-20 is a tie.
 GRID = 2.0**20
 
-_FRACTION_BITS = 26
+#: Bits of a row's fixed point, its exponent apart.
+FRACTION_BITS = 26
+
 _HEADROOM = 1.25
 _UNIT_TOLERANCE = 1e-3
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 64
 _MATRIX = 2
 
 
@@ -52,13 +56,24 @@ class FixedPoint:
     exponents: NDArray[np.int64]
     #: (N,) float64: |x|^2 of each row after rounding, exact up to one last rounding; empty for cosine.
     squared_norms: NDArray[np.float64]
+    #: The largest |x| as given; 0 without rows.
+    largest_norm: float
 
     def whole_numbers(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Whole numbers (B, D) float64, |m| <= 1.25 * 2^26 a row, of the given rows (B,)."""
-        factors = np.ldexp(1.0, _FRACTION_BITS - self.exponents[rows])[:, None]
+        factors = np.ldexp(1.0, FRACTION_BITS - self.exponents[rows])[:, None]
         whole: NDArray[np.float64] = np.multiply(self.features[rows], factors, dtype=np.float64)
         np.rint(whole, out=whole)
         return whole
+
+    def steps(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Factors (B,), powers of two, that turn products of queries' whole numbers with others into grid steps.
+
+        Of the gallery's side 2^e is missing, which is 1 for cosine; for euclidean it is the product's double.
+        """
+        factor = GRID * 2.0 ** ((self.metric == "euclidean") - 2 * FRACTION_BITS)
+        steps: NDArray[np.float64] = np.ldexp(factor, self.exponents[rows])
+        return steps
 
 
 def fixed_point(features: NDArray[Any], side: str, metric: Metric) -> FixedPoint:
@@ -81,12 +96,18 @@ def fixed_point(features: NDArray[Any], side: str, metric: Metric) -> FixedPoint
     if metric == "cosine":
         _check_unit(norms, side)
     exponents = np.frexp(norms / _HEADROOM)[1].astype(np.int64)
-    fixed = FixedPoint(metric=metric, features=features, exponents=exponents, squared_norms=squared_norms)
+    fixed = FixedPoint(
+        metric=metric,
+        features=features,
+        exponents=exponents,
+        squared_norms=squared_norms,
+        largest_norm=float(norms.max(initial=0.0)),
+    )
     for start in range(0, len(squared_norms), _BLOCK_ROWS):
         rows = np.arange(start, min(start + _BLOCK_ROWS, len(squared_norms)))
         whole = fixed.whole_numbers(rows)
         squared = np.square(whole, out=whole).sum(axis=1)
-        squared_norms[rows] = np.ldexp(squared, 2 * (exponents[rows] - _FRACTION_BITS))
+        squared_norms[rows] = np.ldexp(squared, 2 * (exponents[rows] - FRACTION_BITS))
     return fixed
 
 
@@ -98,22 +119,22 @@ def fill_similarities(
     *,
     out: NDArray[Any],
     gallery_chunk: int,
+    multiply: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] = np.matmul,
 ) -> None:
     """Write similarities in whole grid steps, larger is closer, of query_rows (B,) and gallery_rows (G,) to out (B, G).
 
     Cosine: rint(2^20 q.g), float32 holds it exactly; for unit vectors |q - g|^2 = 2 - 2 q.g, the same order.
     Euclidean: rint(2^20 (2 q.g - |q|^2 - |g|^2)), out must be float64. Its grid
     is absolute: features so small that their squared distances are below 2^-20 all tie, and the tie bounds say so.
+    The product of matrices may be any that sums in float64.
     Memory: (B + gallery_chunk) x D and B x gallery_chunk float64.
     """
-    is_euclidean = queries.metric == "euclidean"
     whole = queries.whole_numbers(query_rows)
-    steps = GRID * 2.0 ** (is_euclidean - 2 * _FRACTION_BITS)
-    whole *= np.ldexp(steps, queries.exponents[query_rows])[:, None]
+    whole *= queries.steps(query_rows)[:, None]
     for start in range(0, len(gallery_rows), gallery_chunk):
         rows = gallery_rows[start : start + gallery_chunk]
-        tile = whole @ gallery.whole_numbers(rows).T
-        if is_euclidean:
+        tile = multiply(whole, gallery.whole_numbers(rows).T)
+        if queries.metric == "euclidean":
             tile *= np.ldexp(1.0, gallery.exponents[rows])
             tile -= GRID * queries.squared_norms[query_rows][:, None]
             tile -= GRID * gallery.squared_norms[rows]

@@ -239,6 +239,11 @@ class _Runner:
     def _halved(self, cell: Cell) -> int | None:
         return self.models.halve(cell, self._image_size(cell))
 
+    @property
+    def _ranking_device(self) -> str:
+        """MPS knows no float64."""
+        return str(self.device) if self.device.type == "cuda" else "cpu"
+
     def _images(self, cell: Cell, side: SideName) -> SideImages:
         opened = self.plan.sets[cell.dataset.label]
         return SideImages(
@@ -267,7 +272,7 @@ class _Runner:
                 found = CleanFeatures(query=query, gallery=gallery)
                 keep_features(self.run, identity, found)
                 spent = len(data.paths)
-            self._clean = (key, Scorer(metric=cell.model.metric, clean=found))
+            self._clean = (key, Scorer(metric=cell.model.metric, clean=found, device=self._ranking_device))
         return self._clean[1], spent
 
 

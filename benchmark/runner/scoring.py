@@ -58,6 +58,8 @@ class Scorer:
 
     metric: Metric
     clean: CleanFeatures
+    #: Where features are compared.
+    device: str = "cpu"
     _known: dict[bytes, Scores] = field(default_factory=dict)
 
     def clean_scores(self, problem: Problem) -> Scores:
@@ -79,5 +81,6 @@ class Scorer:
                 problem.gallery,
                 problem.protocol,
                 self.metric,
+                device=self.device,
             )
         )

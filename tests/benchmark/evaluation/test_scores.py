@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from robustreid import UserError
-from robustreid.benchmark.evaluation import GRID, PROTOCOLS, Labels, rank, ranking, score
+from robustreid.benchmark.evaluation import GRID, PROTOCOLS, Labels, exhaustive, rank, score
+from robustreid.benchmark.evaluation.sides import Sides
 from robustreid.models.base import METRICS
 from sklearn.metrics import average_precision_score
 
@@ -186,9 +187,10 @@ def changed_similarities(change: Callable[[FloatArray, FloatArray], FloatArray])
             original(*places, out=out, **options)
             out[...] = change(out, places[3])
 
-        original = vars(ranking)["fill_similarities"]
+        original = vars(exhaustive)["fill_similarities"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ranking, "fill_similarities", fill)
+            patch.setattr(Sides, "is_approximable", False)
+            patch.setattr(exhaustive, "fill_similarities", fill)
             return rank(*arguments)
 
     return twin
@@ -217,8 +219,9 @@ def test_counting_and_sorting_agree(n_positives: int, monkeypatch: pytest.Monkey
         labels([1], [0]), labels([1] * n_positives + [0] * (400 - n_positives), [1] * 400), MARKET, "euclidean",
     )  # fmt: skip
     found = []
-    for limit in (0, ranking._SORTED_PER_VALUE, 1000):
-        monkeypatch.setattr(ranking, "_SORTED_PER_VALUE", limit)
+    monkeypatch.setattr(Sides, "is_approximable", False)
+    for limit in (0, exhaustive._SORTED_PER_VALUE, 1000):
+        monkeypatch.setattr(exhaustive, "_SORTED_PER_VALUE", limit)
         found.append(np.stack([*vars(rank(*arguments).groups).values()]))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
