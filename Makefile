@@ -56,9 +56,13 @@ test-slow-subset: $(INSTALLED) ## run the slow tests that CI runs as well
 	@status=0; $(PYTEST) -m slow -k "$(SLOW_SUBSET)" --benchmark-disable $(ARGS) || status=$$?; \
 	if [ $$status -eq 5 ]; then echo "Notice: no slow test matches '$(SLOW_SUBSET)' yet"; else exit $$status; fi
 
-bench: $(INSTALLED) ## time what tests/benchmarks measures
+bench: $(INSTALLED) ## time the project beside its peers: a table of ratios of CPU time (an hour; less: ARGS="-k cell")
+	@$(BIN)/python -c 'from importlib.util import find_spec; exit(None in map(find_spec, ("foolbox", "art")))' || \
+		{ echo "Installing the peers: robustreid[bench]"; $(BIN)/pip install --quiet -e '.[dev,bench]'; }
 	@echo "Running the benchmarks"
-	@$(PYTEST) tests/benchmarks --benchmark-only $(ARGS)
+	@mkdir -p .benchmarks
+	@$(PYTEST) tests/benchmarks --benchmark-only --benchmark-timer=time.process_time \
+		--benchmark-columns=median,iqr,rounds $(ARGS)
 
 lint: $(INSTALLED) ## ruff (rules, format), mypy --strict, import-linter
 	@echo "ruff check";          $(BIN)/ruff check .
