@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from .base import ModelSpec
 from .pixels import PixelEmbedder
+from .stem import Stem, is_stem
 
 #: By how much of the largest entry a feature may differ from that of the network as it was written.
 TOLERANCE = 1e-4
@@ -42,6 +43,7 @@ def embedder(network: Callable[[Tensor], Tensor], spec: ModelSpec) -> PixelEmbed
             folded = fold(network, lambda: _features(plain, images))
             best = _better(lambda: PixelEmbedder(folded, spec), plain, images, wanted)
             if best is not plain:
+                _quicken_stem(best, images)
                 _rectify_in_place(best, images)
             chosen = best.network
             best = _better(lambda: PixelEmbedder(chosen, spec, layout=torch.channels_last), best, images, wanted)
@@ -79,21 +81,36 @@ def _better(offer: Callable[[], PixelEmbedder], best: PixelEmbedder, images: Ten
     return best
 
 
+def _seen(model: PixelEmbedder, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (B, D), and the gradient of a mixture of their entries."""
+    leaf = images.clone().requires_grad_()
+    features: Tensor = model(leaf)
+    total = (features * torch.linspace(-1, 1, features.shape[1])).sum()
+    return features.detach().clone(), torch.autograd.grad(total, leaf)[0]
+
+
+def _quicken_stem(model: PixelEmbedder, images: Tensor) -> None:
+    """Put `Stem` in the place of a first convolution that it can stand for, unless features or gradients change."""
+    stems = {name: module for name, module in model.named_modules() if is_stem(module)}
+    if not stems:
+        return
+    features, gradient = _seen(model, images)
+    for name, layer in stems.items():
+        _replace(model, name, Stem(cast("nn.Conv2d", layer)))
+    found, other = _seen(model, images)
+    if not (torch.equal(features, found) and bool((gradient - other).norm() <= TOLERANCE * gradient.norm())):
+        for name, layer in stems.items():
+            _replace(model, name, layer)
+
+
 def _rectify_in_place(model: PixelEmbedder, images: Tensor) -> None:
     """Let rectifiers overwrite their inputs, unless a bit of a feature or a gradient changes."""
     rectifiers = [module for module in model.modules() if isinstance(module, nn.ReLU) and not module.inplace]
-
-    def seen() -> tuple[Tensor, Tensor]:
-        leaf = images.clone().requires_grad_()
-        features: Tensor = model(leaf)
-        total = (features * torch.linspace(-1, 1, features.shape[1])).sum()
-        return features.detach().clone(), torch.autograd.grad(total, leaf)[0]
-
-    before = seen()
+    before = _seen(model, images)
     for module in rectifiers:
         module.inplace = True
     try:
-        agrees = all(torch.equal(one, other) for one, other in zip(before, seen(), strict=True))
+        agrees = all(torch.equal(one, other) for one, other in zip(before, _seen(model, images), strict=True))
     except RuntimeError:  # somebody else needs what was overwritten
         agrees = False
     for module in rectifiers:
