@@ -1,16 +1,15 @@
-"""Exact ranking, chunked: for every positive, what is nearer and what is tied.
-
-Only images at least as near as a query's furthest positive are ever sorted.
-"""
+"""Exact ranking, chunked and without sorting: for every positive, what is nearer and what is tied."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...models.base import METRICS
+from . import devices
 from .similarity import fixed_point
 from .spans import spans
 from .ties import TieGroups
@@ -84,9 +83,9 @@ def rank(
         protocol: says what is junk.
         metric: `cosine` or `euclidean`; see `fill_similarities`.
         chunk: queries compared at once, fewer where identities have many images. Only memory and time depend on it:
-            chunk x (12 D + 4096 + 8 gallery_chunk) bytes.
-        gallery_chunk: gallery images compared at once, likewise: 4 D bytes each.
-        device: where, as torch names it; the result is the same on each. On a GPU, TF32 has to be off.
+            chunk x (4 D + 4096 + 8 gallery_chunk) bytes.
+        gallery_chunk: gallery images compared at once, likewise: 4 D bytes each. A GPU takes 16 times as many.
+        device: where, as torch names it, of those that know float64; the result is the same on each.
     """
     if metric not in METRICS:
         raise ValueError(f"expected the metric 'cosine' or 'euclidean', got '{metric}'")
@@ -98,6 +97,7 @@ def rank(
 
     import torch
 
+    from ..runtime import exact
     from .sides import Sides
 
     found = spans(query_labels, gallery_labels, protocol)
@@ -105,8 +105,12 @@ def rank(
     positives = found.own_stop - found.own_start - junk
     valid = np.flatnonzero(positives > 0)
     sides = Sides(queries=queries, gallery=gallery, device=torch.device(device))
+    with nullcontext() if devices.is_cpu(sides.device) else exact(sides.device):
+        groups = _tie_groups(
+            sides, found, valid, chunk=chunk, gallery_chunk=devices.at_once(gallery_chunk, sides.device)
+        )
     return Ranking(
-        groups=_tie_groups(sides, found, valid, chunk=chunk, gallery_chunk=gallery_chunk),
+        groups=groups,
         query_index=valid,
         positives=positives[valid],
         images=len(found.rows) - junk[valid],

@@ -10,7 +10,7 @@ So each feature is rounded to fixed point: row x becomes whole numbers m with x 
 exponent, chosen so that |m| <= 1.25 * 2^26. By Cauchy and Schwarz every partial sum of products then stays below 2^53,
 float64 holds it exactly, and the product is the same whatever the shape, the order, the threads and the machine. A unit
 vector has e = 0: its entries move by at most 2^-27, a similarity by about as much, where the grid's step is 2^-20.
-The price is a product in float64, about twice the time of float32.
+The price is a product in float64, over twice the time of float32; `filtering.py` pays it only where it decides.
 """
 
 from __future__ import annotations

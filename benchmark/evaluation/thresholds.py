@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from . import devices
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Bins of a query: 8 KiB of table.
+#: Bins of a query: 4 KiB of table.
 _BINS = 1024
 #: Bins above the highest band, more than all roundings can take.
 _SPARE = 8
-#: Queries whose numbers are counted at once, so that they stay in the processor's cache meanwhile.
+#: On the CPU, queries whose numbers are counted at once: they stay in the processor's cache meanwhile.
 _BLOCK = 256
 #: One number in so many is few.
 _FEW = 8
@@ -92,7 +94,7 @@ class Thresholds:
         Those below need not be counted, and those above are. None where many lie between. Only on the CPU, where this
         is four times faster than the table.
         """
-        if not _is_on_cpu(distances):
+        if not devices.is_cpu(distances.device):
             return None
         array, few = distances.numpy(), distances.numel() // _FEW
         rest = array >= 0
@@ -101,8 +103,10 @@ class Thresholds:
         rest = array <= self.widths[rows].numpy()
         if np.count_nonzero(rest) > few:
             return None
-        self.counts[self.tops[rows]] += torch.from_numpy(np.count_nonzero(~rest, axis=1))
-        return torch.from_numpy(np.flatnonzero(rest))
+        some = np.flatnonzero(rest)
+        n_rows, width = distances.shape
+        self.counts[self.tops[rows]] += torch.from_numpy(width - np.bincount(some // width, minlength=n_rows))
+        return torch.from_numpy(some)
 
     def count_outside(self, rows: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Count those of numbers (P,) float32, of queries rows (P,), that are in no band; (P,) bool: who is in one."""
@@ -164,9 +168,10 @@ def thresholds(
     spans = high[starts[1:] - 1].astype(np.float64) - base
     widest = (high.astype(np.float64) - low).max()
     scale = np.minimum((_BINS - _SPARE) / spans, 0.5 / widest).astype(np.float32)
+    block = _BLOCK if devices.is_cpu(device) else n_rows
     blocks = [
         (slice(start, stop), slice(int(starts[start]) + start, int(starts[stop]) + stop))
-        for start, stop in pairwise([*range(0, n_rows, _BLOCK), n_rows])
+        for start, stop in pairwise([*range(0, n_rows, block), n_rows])
     ]
     found = Thresholds(
         values=torch.from_numpy(values).to(device),
@@ -175,7 +180,7 @@ def thresholds(
         highs=torch.from_numpy(high).to(device),
         bases=torch.from_numpy(base[:, None]).to(device),
         scales=torch.from_numpy(scale[:, None]).to(device),
-        offsets=torch.arange(n_rows, dtype=torch.int32, device=device)[:, None] % _BLOCK * _BINS + 1,
+        offsets=torch.arange(n_rows, dtype=torch.int32, device=device)[:, None] % block * _BINS + 1,
         table=torch.zeros((n_rows, _BINS), dtype=torch.int32, device=device),
         widths=torch.from_numpy((high[starts[1:] - 1] - base)[:, None]).to(device),
         tops=torch.from_numpy(starts[1:] + np.arange(n_rows)).to(device),
@@ -191,7 +196,7 @@ def thresholds(
     flat = found.table.view(-1)
     flat.index_add_(0, last + 1, torch.ones_like(last))
     found.table[:, 0] += 1
-    torch.cumsum(flat, 0, out=flat)
+    flat.cumsum_(0)
     for rows, levels in blocks:
         found.table[rows] -= levels.start
     for touched in (first, last):
@@ -213,10 +218,6 @@ def _rounded(numbers: NDArray[np.float64], toward: float) -> NDArray[np.float32]
 
 def _where_zero(places: torch.Tensor) -> torch.Tensor:
     """(P,) int64: where places (N,) int32 are 0; on the CPU by NumPy, five times faster."""
-    if _is_on_cpu(places):
+    if devices.is_cpu(places.device):
         return torch.from_numpy(np.flatnonzero(places.numpy() == 0))
     return (places == 0).nonzero()[:, 0]
-
-
-def _is_on_cpu(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu"
