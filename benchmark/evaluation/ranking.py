@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...models.base import METRICS
-from . import devices
 from .similarity import fixed_point
 from .spans import spans
 from .ties import TieGroups
@@ -98,6 +97,7 @@ def rank(
     import torch
 
     from ..runtime import exact
+    from . import devices
     from .sides import Sides
 
     found = spans(query_labels, gallery_labels, protocol)

@@ -146,8 +146,8 @@ class Sides:
 
 
 def _multiply(queries: torch.Tensor, gallery: torch.Tensor, out: torch.Tensor) -> None:
-    """Write queries @ gallery.T to out; on the CPU by NumPy, whose float32 is never anything less."""
-    if devices.is_cpu(out.device):
+    """Write queries @ gallery.T to out, in float32 and no less."""
+    if devices.takes_numpy(out.device):
         np.matmul(queries.numpy(), gallery.numpy().T, out=out.numpy())
     else:
         torch.mm(queries, gallery.T, out=out)

@@ -158,12 +158,13 @@ def thresholds(
     Args:
         values: (T,) ascending within each query.
         starts: (R + 1,) ascending from 0 to T, where each query's values start.
-        lows: (T,) a number below is certainly below the value, ascending as the values are.
-        highs: (T,) a number above is certainly above it; lows and highs are rounded outward to float32.
+        lows: (T,) a number below is certainly below the value, ascending as the values are. May be rounded to float32:
+            between it and what it is rounded to there is no number that is counted.
+        highs: (T,) a number above is certainly above it; likewise.
         device: where the numbers will be.
     """
     n_rows = len(starts) - 1
-    low, high = _rounded(lows, -np.inf), _rounded(highs, np.inf)
+    low, high = lows.astype(np.float32), highs.astype(np.float32)
     base = low[starts[:-1]]
     spans = high[starts[1:] - 1].astype(np.float64) - base
     widest = (high.astype(np.float64) - low).max()
@@ -207,13 +208,6 @@ def thresholds(
 def _bins(distances: torch.Tensor, scales: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Places in the table, int32, of numbers at these distances (overwritten) from their bases."""
     return distances.mul_(scales).clamp_(-1, _BINS - 3).to(torch.int32).add_(offsets)
-
-
-def _rounded(numbers: NDArray[np.float64], toward: float) -> NDArray[np.float32]:
-    """Numbers in float32, none moved away from `toward`, an infinity."""
-    rounded = numbers.astype(np.float32)
-    is_wrong = rounded > numbers if toward < 0 else rounded < numbers
-    return np.where(is_wrong, np.nextafter(rounded, np.float32(toward)), rounded)
 
 
 def _where_zero(places: torch.Tensor) -> torch.Tensor:
