@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _BINS = 1024
 #: Bins above the highest band, more than all roundings can take.
 _SPARE = 8
+#: Bands narrower than this are treated as if they were not: its inverse is a float32.
+_NARROWEST = 2.0**-100
 #: On the CPU, queries whose numbers are counted at once: they stay in the processor's cache meanwhile.
 _BLOCK = 256
 #: One number in so many is few.
@@ -166,8 +168,8 @@ def thresholds(
     n_rows = len(starts) - 1
     low, high = lows.astype(np.float32), highs.astype(np.float32)
     base = low[starts[:-1]]
-    spans = high[starts[1:] - 1].astype(np.float64) - base
-    widest = (high.astype(np.float64) - low).max()
+    widest = max(float((high.astype(np.float64) - low).max()), _NARROWEST)
+    spans = np.maximum(high[starts[1:] - 1].astype(np.float64) - base, widest)
     scale = np.minimum((_BINS - _SPARE) / spans, 0.5 / widest).astype(np.float32)
     block = _BLOCK if devices.is_cpu(device) else n_rows
     blocks = [
