@@ -19,7 +19,7 @@ import click
 
 from .. import StorageError, UserError
 from ..models.registry import load_reference, nearest
-from .runtime import keep_memory, quiet_threads
+from .runtime import quiet_threads
 
 #: name -> ("module:command", one line for `robustreid --help`); every floor has its own `commands.py`.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -113,7 +113,6 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and give its exit code; the console script exits with it."""
     quiet_threads()
-    keep_memory()
     try:
         result: Any = cli.main(args=arguments, prog_name="robustreid", standalone_mode=False)
     except UserError as error:

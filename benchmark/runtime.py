@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from .records import Environment
 
+#: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+
 #: Images a forward takes at once where nothing else was asked for.
 BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
 
@@ -63,20 +66,31 @@ def quiet_threads() -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def keep_memory() -> None:
-    """Let the C library keep what is freed: it maps and clears every tensor above 32 MiB anew otherwise.
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """While this lasts the C library keeps what is freed: it maps and clears every tensor above 32 MiB anew otherwise.
 
-    About 7 % of the time of a ResNet-50 gradient in batches of 32 on a CPU. For a process of our own only, since the
-    system gets the memory back when it ends; does nothing where the library is not glibc.
+    About 7 % of the time of a ResNet-50 gradient in batches of 32 on a CPU. Afterwards large blocks are mapped again,
+    and what was kept goes back to the system. Does nothing where the library is not glibc.
     """
     import ctypes
 
-    threshold, trim = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+    library = None
     with suppress(OSError, AttributeError, TypeError):
         if platform.libc_ver()[0] == "glibc":
             library = ctypes.CDLL(None)
-            library.mallopt(threshold, 2**30)
-            library.mallopt(trim, 2**31 - 1)
+    if library is None:
+        yield
+        return
+    library.mallopt(_MMAP_THRESHOLD, 2**30)
+    library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        # Where both come to rest by themselves in a process that frees large blocks.
+        library.mallopt(_MMAP_THRESHOLD, 2**25)
+        library.mallopt(_TRIM_THRESHOLD, 2**26)
+        library.malloc_trim(0)
 
 
 def pick_device(name: str) -> torch.device:

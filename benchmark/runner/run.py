@@ -17,7 +17,7 @@ from ..datasets.retrieval import SIDE_NAMES, SideName
 from ..planner import Cost, Group, Plan, make_plan
 from ..progress import Reporter, Stage, staged
 from ..records import Cell, Environment, Row, digest
-from ..runtime import Settings, environment, exact, pick_device
+from ..runtime import Settings, environment, exact, kept_memory, pick_device
 from ..selection import select_cells
 from ..store.directory import RunDirectory
 from .attacking import Arena, describe, is_out_of_memory
@@ -87,7 +87,7 @@ def run_grid(
     ahead = to_run(run.stands())
     runner.models.check({cell.model.label: cell.model for cell in ahead}.values())
     runner.decode_sets(ahead)
-    with runner.run.writing(), exact(device):
+    with runner.run.writing(), exact(device), kept_memory():
         stands = runner.run.stands()
         pending = to_run(stands)
         runner.run.note_plan(grid.text, plan.cells)

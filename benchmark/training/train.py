@@ -24,7 +24,7 @@ from ...models.training.plan import EpochSummary
 from ...models.weights.files import file_sha256, load_safetensors
 from ..config.grid import Grid
 from ..progress import Reporter, staged
-from ..runtime import Settings, exact, pick_device
+from ..runtime import Settings, exact, kept_memory, pick_device
 from ..store.files import file_system_errors, write_bytes
 from .card import line, log_csv, make_card
 from .data import open_training_set
@@ -142,7 +142,7 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
             directory.clear()
         stands = card = _finished(directory, asked, recipe.store)
         if card is None:
-            with exact(device):
+            with exact(device), kept_memory():
                 log = _resume(trainer, directory, asked, reporter)
                 _epochs(trainer, directory, log, asked, recipe.name, reporter)
             content = pack_weights(trainer.weights, half=recipe.store == "float16")

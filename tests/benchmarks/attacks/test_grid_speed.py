@@ -25,7 +25,7 @@ ATTACKS = ("ama-fgsm", "ama-ifgsm", "ama-mifgsm")
 THREATS = tuple(Threat(norm="linf", epsilon=Fraction(k, 255)) for k in (1, 2, 4, 5, 8, 16))
 CELLS = tuple((attack, threat) for attack in ATTACKS for threat in THREATS)
 #: Attacked images, and images a batch, where the grid is timed.
-SIZES = {"resnet50": (16, 16), "osnet_x0_25": (64, 16)}
+SIZES = {"resnet50": (32, 32), "osnet_x0_25": (64, 32)}
 #: Gradients of all cells, each by itself: 1 + 2 * int(min(k + 4, 1.25 k)) for each k.
 GRADIENTS = 94
 NAMES = {"resnet50": "ResNet-50", "osnet_x0_25": "OSNet x0.25"}
