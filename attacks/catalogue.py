@@ -3,75 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from .. import UserError
 from ..models.registry import Registry, nearest, unknown
 from .base import Attack
-from .objectives import OBJECTIVES, TARGETED, Objective, objective_for
+from .objectives import OBJECTIVES, Objective
 from .optimisers import Optimiser
+from .parameters import parse
+from .presets import PRESETS, SIDE_OF
 from .references import REFERENCE_POLICIES, ReferencePolicy
-from .threat import Goal, Side, Threat, parse_epsilon
+from .threat import Goal, Side, Threat
+from .transforms import TRANSFORMS, Lens, Transform
+
+__all__ = ["OPTIMISERS", "PRESETS", "AttackSpec", "resolve_attack"]
 
 OPTIMISERS = Registry(
     kind="optimiser",
     table={
-        "fgsm": ".optimisers:FGSM",
-        "ifgsm": ".optimisers:IFGSM",
-        "mifgsm": ".optimisers:MIFGSM",
-        "pgd": ".optimisers:PGD",
-        "noise": ".optimisers:Noise",
+        "fgsm": ".optimisers.walks:FGSM",
+        "ifgsm": ".optimisers.walks:IFGSM",
+        "mifgsm": ".optimisers.walks:MIFGSM",
+        "nifgsm": ".optimisers.walks:NIFGSM",
+        "ifgsm-random": ".optimisers.walks:RandomIFGSM",
+        "pgd": ".optimisers.pgd:PGD",
+        "apgd": ".optimisers.apgd:APGD",
+        "adam": ".optimisers.adam:Adam",
+        "noise": ".optimisers.noise:Noise",
     },
     package=__package__,
     group="robustreid.optimisers",
 )
 
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """A published attack as a point in objective x optimiser."""
-
-    objective: str
-    optimiser: str
-    #: One line for `robustreid ls attacks`.
-    summary: str
-    #: Where its equations stand.
-    source: str
-    #: Raised by hand when its numbers can change.
-    version: int = 1
-    references: ReferencePolicy = "other-side"
-    #: Whether only L-inf is defined for it.
-    linf_only: bool = False
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-
-_AMA = "Bai, Li, Zhou, Li, Torr 2020 (arXiv 1901.10650)"
-
-PRESETS: Mapping[str, Preset] = {
-    "ama-fgsm": Preset(
-        objective="push", optimiser="fgsm", source=_AMA, linf_only=True, summary="one step of epsilon, metric attack"
-    ),
-    "ama-ifgsm": Preset(
-        objective="push", optimiser="ifgsm", source=_AMA, linf_only=True, summary="steps of 1/255, the paper's schedule"
-    ),
-    "ama-mifgsm": Preset(
-        objective="push", optimiser="mifgsm", source=_AMA, linf_only=True, summary="the same with momentum 1"
-    ),
-    "pgd": Preset(
-        objective="push",
-        optimiser="pgd",
-        source="Madry et al. 2018 (arXiv 1706.06083)",
-        summary="random starts, steps scaled by epsilon, restarts",
-    ),
-    "noise": Preset(
-        objective="push", optimiser="noise", source="the control", summary="random signs of the same budget"
-    ),
-}
+#: Parameters of an attack that belong to no part of it.
+_OWN = ("objective", "optimiser", "references", "transforms", "eot")
+#: More samples a gradient than anybody takes.
+_MOST_SAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +50,30 @@ class AttackSpec:
 
     name: str
     version: int
-    objective: str
+    objective_name: str
+    #: Under an untargeted goal.
+    objective: Objective
     optimiser_name: str
     optimiser: Optimiser
     references: ReferencePolicy
     linf_only: bool
+    transform_names: tuple[str, ...] = ()
+    transforms: tuple[Transform, ...] = ()
+    #: Expectation over transformation: samples a gradient.
+    eot: int = 1
 
     def parameters(self) -> dict[str, Any]:
         """The resolved parameters, as canonical JSON values; part of a cell's id and the column `attack_params`."""
-        fields = {f.name: getattr(self.optimiser, f.name) for f in dataclasses.fields(self.optimiser)}  # type: ignore[arg-type]
-        own = {k: str(v) if isinstance(v, Fraction) else v for k, v in fields.items()}
-        return {"objective": self.objective, "optimiser": self.optimiser_name, **own}
+        found: dict[str, Any] = {"objective": self.objective_name, "optimiser": self.optimiser_name}
+        for part in (self.optimiser, self.objective, *self.transforms):
+            for field in dataclasses.fields(part):  # type: ignore[arg-type]
+                value = getattr(part, field.name)
+                found[field.name] = str(value) if isinstance(value, Fraction) else value
+        if self.transforms:
+            found["transforms"] = "+".join(self.transform_names)
+        if self.eot > 1:
+            found["eot"] = self.eot
+        return found
 
     @property
     def label(self) -> str:
@@ -100,21 +83,41 @@ class AttackSpec:
         usual = resolve_attack(self.name)
         found = {**self.parameters(), "references": self.references}
         known = {**usual.parameters(), "references": usual.references}
-        changed = ",".join(f"{key}={value}" for key, value in found.items() if value != known[key])
+        changed = ",".join(f"{key}={value}" for key, value in found.items() if value != known.get(key))
         return f"{self.name}({changed})" if changed else self.name
+
+    @property
+    def lens(self) -> Lens:
+        """What stands between images and model while gradients are taken."""
+        return Lens(transforms=self.transforms, samples=self.eot)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Whose images it changes."""
+        return SIDE_OF.get(self.name, self.objective.sides)
 
     @property
     def uses_references(self) -> bool:
         """Whether the adversary has to own images beside the attacked one."""
-        return self.optimiser.uses_loss and self.references != "self"
+        return self.optimiser.uses_loss and self.references != "self" and self.objective.uses_others
+
+    @property
+    def is_random(self) -> bool:
+        """Whether anything is drawn beside references and targets."""
+        return self.optimiser.is_random or self.draws_in_loss
+
+    @property
+    def draws_in_loss(self) -> bool:
+        """Whether two seeds give two losses."""
+        return self.optimiser.uses_loss and (self.objective.is_random or self.lens.is_random)
 
     def depends_on_seed(self, goal: Goal) -> bool:
         """Whether another seed can give other images."""
-        return self.optimiser.is_random or self.references == "single" or goal == "targeted"
+        return self.is_random or self.references == "single" or goal == "targeted"
 
     def objective_for(self, goal: Goal) -> Objective:
         """What is maximised under a goal."""
-        return objective_for(self.objective, goal)
+        return self.objective.toward() if goal == "targeted" else self.objective
 
     def build(self) -> Attack:
         """The attack itself."""
@@ -139,8 +142,22 @@ class AttackSpec:
             raise UserError(f"{self.name} with references `self` has no target; use other-side for goal targeted.")
         if side == "both" and goal == "targeted":
             raise UserError("Goal targeted is defined for one side, query or gallery, not for both.")
-        if goal == "targeted" and self.objective not in TARGETED:
-            raise UserError(f"{self.name}: objective {self.objective!r} has no targeted form.")
+        if goal not in self.objective.goals:
+            known = " and ".join(self.objective.goals)
+            raise UserError(
+                f"{self.name}: objective {self.objective_name!r} has no {goal} form, only {known}; "
+                f"set `goal: {self.objective.goals[0]}` or exclude the pair."
+            )
+        if side not in self.sides:
+            raise UserError(
+                f"{self.name} changes images of the {' or '.join(self.sides)} side, not `side: {side}`; "
+                f"choose that side or exclude the pair."
+            )
+        if self.objective.vanishes and self.optimiser.starts_clean and threat.epsilon:
+            raise UserError(
+                f"{self.name}: the gradient of objective {self.objective_name!r} is zero at the clean image, where "
+                f"{self.optimiser_name} starts; use ifgsm-random, pgd, apgd or adam."
+            )
 
 
 def resolve_attack(name: str, options: Mapping[str, Any] | None = None) -> AttackSpec:
@@ -153,69 +170,74 @@ def resolve_attack(name: str, options: Mapping[str, Any] | None = None) -> Attac
     preset = PRESETS.get(name)
     if preset is None and not {"objective", "optimiser"} <= given.keys():
         raise UserError(
-            f"{unknown('attack', name, PRESETS)} A new name needs both `objective` "
-            f"({', '.join(OBJECTIVES)}) and `optimiser` ({', '.join(OPTIMISERS.names())})."
+            f"{unknown('attack', name, PRESETS)} A new name needs both `objective` and `optimiser`; "
+            f"docs/attacks.md lists them."
         )
     objective = str(given.pop("objective", preset.objective if preset else ""))
-    optimiser_name = str(given.pop("optimiser", preset.optimiser if preset else ""))
-    references = given.pop("references", preset.references if preset else "other-side")
-    if preset and (objective, optimiser_name) != (preset.objective, preset.optimiser):
+    optimiser = str(given.pop("optimiser", preset.optimiser if preset else ""))
+    references = given.pop("references", preset.references if preset else None)
+    transforms = given.pop("transforms", preset.transforms if preset else ())
+    eot = given.pop("eot", 1)
+    if preset and (objective, optimiser) != (preset.objective, preset.optimiser):
         raise UserError(
-            f"{name} is {preset.objective} by {preset.optimiser}; give {objective} by {optimiser_name} another name."
+            f"{name} is {preset.objective} by {preset.optimiser}; give {objective} by {optimiser} another name."
         )
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
+    if references is None:
+        references = "other-side" if OBJECTIVES[objective].uses_others else "self"
     if references not in REFERENCE_POLICIES:
         raise unknown("reference policy", str(references), REFERENCE_POLICIES)
-    parameters = {**(preset.parameters if preset else {}), **given}
+    if isinstance(eot, bool) or not isinstance(eot, int) or not 1 <= eot <= _MOST_SAMPLES:
+        raise UserError(f"Attack {name!r}: eot: expected 1 to {_MOST_SAMPLES} samples a gradient, got {eot!r}.")
+    names = _transform_names(name, transforms)
+    kinds = {
+        f"objective {objective}": OBJECTIVES[objective],
+        f"optimiser {optimiser}": OPTIMISERS.load(optimiser),
+        **{f"transform {each}": TRANSFORMS[each] for each in names},
+    }
+    parts = _build(name, kinds, {**(preset.parameters if preset else {}), **given})
     return AttackSpec(
         name=name,
         version=preset.version if preset else 1,
-        objective=objective,
-        optimiser_name=optimiser_name,
-        optimiser=_build_optimiser(name, optimiser_name, parameters),
+        objective_name=objective,
+        objective=parts[0],
+        optimiser_name=optimiser,
+        optimiser=parts[1],
         references=references,
         linf_only=preset.linf_only if preset else False,
+        transform_names=names,
+        transforms=tuple(parts[2:]),
+        eot=eot,
     )
 
 
-def _build_optimiser(attack: str, name: str, parameters: Mapping[str, Any]) -> Optimiser:
-    kind = OPTIMISERS.load(name)
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    for key in parameters:
+def _transform_names(attack: str, given: Any) -> tuple[str, ...]:
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list | tuple):
+        raise UserError(f"Attack {attack!r}: transforms: expected names such as [di, ti], got {given!r}.")
+    for index, name in enumerate(names):
+        if name not in TRANSFORMS:
+            raise unknown("transform", str(name), TRANSFORMS)
+        if name in names[:index]:
+            raise UserError(f"Attack {attack!r}: transforms: {name!r} stands there twice; remove one.")
+    return tuple(names)
+
+
+def _build(attack: str, kinds: Mapping[str, type], given: Mapping[str, Any]) -> list[Any]:
+    """The parts of an attack, each with those of the given parameters that are its own."""
+    known = {field.name for kind in kinds.values() for field in dataclasses.fields(kind)}
+    for key in given:
         if key not in known:
-            takes = ", ".join(known) or "none"
+            takes = ", ".join(f.name for kind in kinds.values() for f in dataclasses.fields(kind)) or "none"
             raise UserError(
                 f"Attack {attack!r} takes no parameter {key!r}.{nearest(key, known)} It takes: {takes}; "
-                f"and: objective, optimiser, references."
+                f"and: {', '.join(_OWN)}."
             )
     try:
-        values = {key: _value(known[key], value) for key, value in parameters.items()}
-        made: Optimiser = kind(**values)
+        return [
+            kind(**{f.name: parse(f, given[f.name]) for f in dataclasses.fields(kind) if f.name in given})
+            for kind in kinds.values()
+        ]
     except ValueError as error:
         raise UserError(f"Attack {attack!r}: {error}.") from error
-    return made
-
-
-def _value(parameter: dataclasses.Field[Any], value: Any) -> Any:
-    """`value` in the parameter's own type, so that `1` and `1.0` are one cell."""
-    kind = str(parameter.type)
-    if kind == "Fraction":
-        try:
-            # As with epsilon, a bare 1 may mean 1/255 or the whole range.
-            return parse_epsilon(value, "linf" if re.fullmatch(r"[0-9]+", str(value).strip()) else "l2")
-        except UserError as error:
-            raise ValueError(f"{parameter.name}: expected a fraction such as 1/255, got {value!r}") from error
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise ValueError(f"{parameter.name}: expected a number, got {value!r}")  # noqa: TRY004
-    if kind.startswith("int"):
-        if value is None and "None" in kind:
-            return None
-        if not isinstance(value, int):
-            raise ValueError(f"{parameter.name}: expected a whole number, got {value!r}")
-        return value
-    if value is None:
-        raise ValueError(f"{parameter.name}: expected a number, got nothing")
-    if not math.isfinite(value):
-        raise ValueError(f"{parameter.name}: expected a finite number, got {value!r}")
-    return float(value)

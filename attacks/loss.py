@@ -7,15 +7,18 @@ the same images of the same batch, the second gets the first one's. Equal input,
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from ..models.base import Embedder
+from .draw import Draw
 from .objectives import Objective
 from .references import References
+from .transforms import Lens
 
 
 class NonFiniteGradientError(ArithmeticError):
@@ -68,7 +71,7 @@ class _Memo:
     Callers compute `key(images)` once and hand it to `get` and `put`.
     """
 
-    entries: OrderedDict[int, tuple[Tensor, Tensor]] = field(default_factory=OrderedDict)
+    entries: OrderedDict[Hashable, tuple[Tensor, ...]] = field(default_factory=OrderedDict)
     n_bytes: int = 0
 
     @staticmethod
@@ -76,15 +79,15 @@ class _Memo:
         """The sum of the bits as whole numbers: one pass, and the same in any order and memory layout."""
         return int(images.view(_WHOLE[images.element_size()]).sum())
 
-    def get(self, key: int, images: Tensor) -> Tensor | None:
+    def get(self, key: Hashable, images: Tensor) -> tuple[Tensor, ...] | None:
         known = self.entries.get(key)
         if known is None or not torch.equal(known[0], images):
             return None
         self.entries.move_to_end(key)
-        return known[1].clone()
+        return tuple(value.clone() for value in known[1:])
 
-    def put(self, key: int, images: Tensor, value: Tensor) -> None:
-        entry = (images.detach().clone(), value.clone())
+    def put(self, key: Hashable, images: Tensor, *values: Tensor) -> None:
+        entry = (images.detach().clone(), *(value.clone() for value in values))
         replaced = self.entries.pop(key, None)
         self.entries[key] = entry
         self.n_bytes += _n_bytes(entry) - (_n_bytes(replaced) if replaced else 0)
@@ -102,7 +105,7 @@ def _limit(device: torch.device) -> int:
     return _gpu_limit(device) if device.type == "cuda" else MEMO_BYTES
 
 
-def _n_bytes(entry: tuple[Tensor, Tensor]) -> int:
+def _n_bytes(entry: tuple[Tensor, ...]) -> int:
     return sum(tensor.nbytes for tensor in entry)
 
 
@@ -119,12 +122,13 @@ class FeatureMemo:
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) without gradient; the images of an earlier call, or of a gradient, cost nothing."""
-        found = self._memo.get(key := self._memo.key(images), images)
-        self.passes += Passes(forwards=self.n_real, forwards_spent=self.n_real if found is None else 0)
-        if found is None:
-            with torch.no_grad():
-                found = self.embedder(images)
-            self._memo.put(key, images, found)
+        known = self._memo.get(key := self._memo.key(images), images)
+        self.passes += Passes(forwards=self.n_real, forwards_spent=self.n_real if known is None else 0)
+        if known is not None:
+            return known[0]
+        with torch.no_grad():
+            found = self.embedder(images)
+        self._memo.put(key, images, found)
         return found
 
     def remember(self, key: int, images: Tensor, features: Tensor) -> None:
@@ -133,20 +137,50 @@ class FeatureMemo:
             self._memo.put(key, images, features)
 
 
+#: Which step of which restart a gradient is taken for; it decides what is drawn, where anything is.
+Moment = tuple[int, int]
+
+
 class Loss:
     """`loss(images) -> (B,)`, maximised; differentiable, and with gradients that are shared."""
 
-    def __init__(self, memo: FeatureMemo, objective: Objective, references: References) -> None:
-        """Bind an objective and the references of a batch to a model."""
+    def __init__(
+        self,
+        memo: FeatureMemo,
+        objective: Objective,
+        references: References,
+        *,
+        clean: Tensor | None = None,
+        lens: Lens | None = None,
+        draw: Draw | None = None,
+    ) -> None:
+        """Bind an objective and the references of a batch to a model.
+
+        Args:
+            memo: the model, and what is known of its features.
+            objective: what is maximised.
+            references: of the batch.
+            clean: (B, 3, H, W), the images before the attack; for objectives that look at changed copies of them.
+            lens: what stands between the images and the model while gradients are taken.
+            draw: the batch's random numbers; for objectives and lenses that draw.
+        """
         self._features = memo
         self._objective = objective
         self._references = references
+        self._clean = clean
+        self._lens = lens or Lens()
+        self._draw = draw
         self._gradients = _Memo()
 
     @property
     def passes(self) -> Passes:
         """What was asked for and spent so far on this batch."""
         return self._features.passes
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a gradient depends on the step that it is taken for."""
+        return self._lens.is_random or self._objective.moves
 
     def __call__(self, images: Tensor) -> Tensor:
         """Values (B,), larger being better for the adversary; differentiable where `images` require a gradient."""
@@ -163,26 +197,71 @@ class Loss:
         n_real = self._features.n_real
         self._features.passes += Passes(backwards=n_real, backwards_spent=n_real)
 
-    def gradient(self, images: Tensor) -> Tensor:
+    def gradient(self, images: Tensor, moment: Moment = (0, 0)) -> Tensor:
         """The gradient (B, C, H, W) of the summed loss, zero on padding; the images of an earlier call cost nothing.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            moment: restart and step.
 
         Raises:
             NonFiniteGradientError: a NaN or an infinity.
         """
-        found = self._gradients.get(key := self._gradients.key(images), images)
-        n_real = self._features.n_real
-        spent = n_real if found is None else 0
-        self._features.passes += Passes(n_real, n_real, spent, spent)
-        if found is None:
-            leaf = images.detach().clone().requires_grad_()
-            with torch.enable_grad():
-                features = self._features.embedder(leaf)
-                total = self._objective(features, self._references).sum()
-            (found,) = torch.autograd.grad(total, leaf)
-            found[n_real:] = 0
-            # A sum is one pass, and finite only where all is; a sum that merely overflows is looked at more closely.
-            if not bool(torch.isfinite(found.sum())) and not bool(torch.isfinite(found).all()):
-                raise NonFiniteGradientError("the gradient of the objective is not finite")
-            self._gradients.put(key, images, found)
-            self._features.remember(key, images, features.detach())
-        return found
+        return self.slope(images, moment)[1]
+
+    def slope(self, images: Tensor, moment: Moment = (0, 0)) -> tuple[Tensor, Tensor]:
+        """Values (B,) and gradient (B, C, H, W) in one pass; those of a lens are what was seen through it."""
+        key: Hashable = self._gradients.key(images)
+        if self.is_random:
+            key = (key, moment)
+        n_real, samples = self._features.n_real, self._lens.samples
+        known = self._gradients.get(key, images)
+        asked = samples * n_real
+        spent = asked if known is None else 0
+        self._features.passes += Passes(asked, asked, spent, spent)
+        references = self._references
+        if self._objective.moves:
+            view = self._objective.view(self._known_clean, self._uniform("view", moment))
+            references = replace(references, clean=self._features.features(view))
+        if known is not None:
+            value, found = known
+            return value, found
+        value, found = self._sample(images, references, moment, 0)
+        for sample in range(1, samples):
+            other, more = self._sample(images, references, moment, sample)
+            value, found = value + other, found + more
+        if samples > 1:
+            value, found = value / samples, found / samples
+        found = self._lens.gradient(found)
+        found[n_real:] = 0
+        # A sum is one pass, and finite only where all is; a sum that merely overflows is looked at more closely.
+        if not bool(torch.isfinite(found.sum())) and not bool(torch.isfinite(found).all()):
+            raise NonFiniteGradientError("the gradient of the objective is not finite")
+        self._gradients.put(key, images, value, found)
+        return value, found
+
+    def _sample(self, images: Tensor, references: References, moment: Moment, sample: int) -> tuple[Tensor, Tensor]:
+        leaf = images.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            seen = leaf
+            if self._lens.transforms:
+                seen = self._lens.images(leaf, lambda place, shape: self._uniform(f"{place}.{sample}", moment)(shape))
+            features = self._features.embedder(seen)
+            values = self._objective(features, references)
+            total = values.sum()
+        (found,) = torch.autograd.grad(total, leaf)
+        if not self._lens.transforms and self._lens.samples == 1:
+            self._features.remember(self._gradients.key(images), images, features.detach())
+        return values.detach(), found
+
+    def _uniform(self, purpose: str, moment: Moment) -> Callable[[Sequence[int]], Tensor]:
+        if self._draw is None:
+            raise ValueError("expected a draw: the objective or the lens draws random numbers")
+        draw, like = self._draw.meant_for(purpose), self._known_clean
+        return lambda shape: draw.rows(*moment, shape).to(device=like.device)
+
+    @property
+    def _known_clean(self) -> Tensor:
+        if self._clean is None:
+            raise ValueError("expected the clean images: the objective or the lens looks at them")
+        return self._clean

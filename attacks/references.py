@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .neighbours import NOBODY, Neighbours
 from .threat import Goal, Side
 
 ReferencePolicy = Literal["other-side", "other-side-cross-camera", "single", "self"]
 REFERENCE_POLICIES: tuple[ReferencePolicy, ...] = get_args(ReferencePolicy)
 
-#: Identities that no adversary changes: junk (-1) and distractors (0), as in the paper's code.
-NOT_ATTACKED = (-1, 0)
+#: Identities that no adversary changes: junk and distractors, as in the paper's code.
+NOT_ATTACKED = NOBODY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class References:
     count: Tensor
     #: (B, D), their mean feature.
     mean: Tensor
+    #: (B, D), the clean feature of the attacked image itself; for objectives that look at it.
+    clean: Tensor | None = None
+    #: Who stands around the image; for objectives that look at the ranking.
+    neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 2 or self.count.shape != self.mean.shape[:1]:
@@ -79,10 +84,12 @@ class Selection:
         return np.array([len(members) for members in self.members]), means
 
 
-def data_needed(policy: ReferencePolicy, side: Side, *, uses_references: bool) -> str:
+def data_needed(policy: ReferencePolicy, side: Side, *, uses_references: bool, uses_peers: bool = False) -> str:
     """What the adversary must own beside the model: `self`, `labelled query`, `labelled gallery` or both."""
     if policy == "self" or not uses_references:
         return "self"
+    if uses_peers:
+        return "labelled query and gallery"
     return {"gallery": "labelled query", "query": "labelled gallery", "both": "labelled query and gallery"}[side]
 
 
@@ -135,9 +142,15 @@ def select(
     return Selection(members=tuple(members), own=policy == "self", target_identities=aims)
 
 
-def to_references(counts: NDArray[np.int64], means: NDArray[np.float64], like: Tensor) -> References:
-    """`References` of a batch in the type and place of `like`."""
-    return References(
-        count=torch.from_numpy(counts).to(dtype=like.dtype, device=like.device),
-        mean=torch.from_numpy(means).to(dtype=like.dtype, device=like.device),
-    )
+def to_references(
+    counts: NDArray[np.int64],
+    means: NDArray[np.float64],
+    like: Tensor,
+    clean: NDArray[np.float64] | NDArray[np.float32] | None = None,
+) -> References:
+    """`References` of a batch in the type and place of `like`; `clean` (B, D) are the images' own clean features."""
+
+    def placed(values: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values).to(dtype=like.dtype, device=like.device)
+
+    return References(count=placed(counts), mean=placed(means), clean=None if clean is None else placed(clean))

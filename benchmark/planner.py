@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .. import UserError
+from ..attacks.objectives import Objective
 from ..attacks.optimisers import Optimiser
+from ..attacks.optimisers.base import is_given
 from ..attacks.references import ReferencePolicy, select
 from ..attacks.threat import Goal, Threat
+from ..attacks.transforms import Lens
 from .config.grid import Exclusion, Grid
 from .datasets.opening import DatasetRequest, OpenSet
 from .datasets.retrieval import RetrievalSet, SideName
@@ -20,8 +23,10 @@ from .records import Cell, DatasetRef, PerturbAt, Precision
 #: Up to this many image sizes, images are perturbed at their own size; beyond, at the model's.
 MAX_NATIVE_SHAPES = 8
 
-#: What decides at which images passes are needed: the objective, how it is climbed, and the ball.
-_Walk = tuple[str, Optimiser, Threat]
+#: What is climbed: the objective, and what stands between the images and the model.
+_Hill = tuple[Objective, Lens]
+#: What decides at which images passes are needed: what is climbed, how, and the ball.
+_Walk = tuple[_Hill, Optimiser, Threat]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,8 @@ class Plan:
 def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> Cost:
     """Passes of the attacks of cells of one group.
 
-    Shared, equal images need one pass; alone, every cell pays its own, and its own clean features.
+    Shared, equal images need one pass; alone, every cell pays its own, and its own clean features. Less is spent where
+    a walk comes to rest and sees an image again.
     """
     if not shared:
         alike: dict[Hashable, list[Cell]] = {}
@@ -113,10 +119,11 @@ def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> C
 def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
     by_seed: dict[int, set[_Walk]] = {}
     for cell in cells:
-        optimiser = cell.attack.optimiser
+        attack = cell.attack
         # At epsilon 0 every walk stays at the clean image, whatever was drawn.
-        seed = cell.seed if optimiser.is_random and cell.threat.epsilon else 0
-        by_seed.setdefault(seed, set()).add((cell.attack.objective, optimiser, cell.threat))
+        is_drawn = attack.draws_in_loss or (attack.optimiser.is_random and cell.threat.epsilon)
+        hill = (attack.objective_for(cell.goal), attack.lens)
+        by_seed.setdefault(cell.seed if is_drawn else 0, set()).add((hill, attack.optimiser, cell.threat))
     # Two seeds share nothing, and under each of them the same walks cost the same.
     costs = sum((_passes(frozenset(walks), cells[0].precision) for walks in by_seed.values()), Cost())
     return Cost(gradients=costs.gradients * n_images, forwards=costs.forwards * n_images)
@@ -125,21 +132,32 @@ def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
 @lru_cache(maxsize=2**16)
 def _passes(walks: frozenset[_Walk], precision: Precision) -> Cost:
     """Passes an image, of walks that draw from one seed."""
-    gradients: dict[str, set[Hashable]] = {}
-    values: set[Hashable] = set()
-    scored: set[Hashable] = set()
-    for objective, optimiser, threat in walks:
+    gradients: dict[_Hill, set[Hashable]] = {}
+    #: Images whose features gradients leave behind, are read on the way, are scored; changed copies of clean ones.
+    passed, values, scored, views = (set[Hashable]() for _ in range(4))
+    for hill, optimiser, threat in walks:
+        objective, lens = hill
         trace = optimiser.trace(threat)
-        gradients.setdefault(objective, set()).update(trace.gradients)
-        values.update(trace.values)
-        scored.add(trace.final)
+
+        def named(point: Hashable, hill: _Hill = hill) -> Hashable:
+            return point if is_given(point) else (hill, point)
+
+        if optimiser.uses_loss:
+            is_random = lens.is_random or objective.moves
+            gradients.setdefault(hill, set()).update(trace.drawn_gradients if is_random else trace.gradients)
+            if objective.moves:
+                views.update((objective, moment) for moment in trace.known_moments)
+            if lens == Lens():
+                passed.update(map(named, trace.gradients))
+        values.update(map(named, trace.values))
+        scored.add(named(trace.final))
         if not optimiser.is_whole(threat):
-            scored.add(("8-bit", trace.final))
-    at_gradients = set().union(*gradients.values())
+            scored.add(("8-bit", named(trace.final)))
     # In `fast` another arithmetic walks than scores, so that what was walked through is not known to the scoring.
     apart = precision == "fast"
-    n_forwards = len(values - at_gradients) + len(scored) if apart else len((values | scored) - at_gradients)
-    return Cost(gradients=sum(map(len, gradients.values())), forwards=n_forwards)
+    n_forwards = len(values - passed) + len(scored) if apart else len((values | scored) - passed)
+    n_gradients = sum(lens.samples * len(points) for (_, lens), points in gradients.items())
+    return Cost(gradients=n_gradients, forwards=n_forwards + len(views))
 
 
 def reference_key(cell: Cell) -> tuple[str, int]:

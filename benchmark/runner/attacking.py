@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -20,7 +20,7 @@ from ...attacks.counts import quantise
 from ...attacks.draw import Draw
 from ...attacks.loss import FeatureMemo, Loss, Passes
 from ...attacks.norms import NORM
-from ...attacks.references import Selection, to_references
+from ...attacks.references import References, Selection, to_references
 from ...models.base import Embedder
 from ...models.precision import Arithmetic, switched
 from ..datasets.retrieval import RetrievalSet, SideName
@@ -33,15 +33,24 @@ from .features import to_rows
 from .journal import BatchResult, Journal
 from .keeping import Keeper, Keeping
 from .prefetch import ahead
+from .surroundings import Surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bank:
-    """The references of every image of the attacked side: counts (N,) and mean features (N, D)."""
+    """The references of every image of the attacked side: counts (N,) and mean features (N, D), and who is around."""
 
     selection: Selection
     counts: NDArray[np.int64]
     means: NDArray[np.float64]
+    surroundings: Surroundings
+
+    def of_batch(self, batch: Batch, like: Tensor) -> References:
+        """The references of a batch, in the type and place of its images."""
+        counts, means, clean = (
+            batch.pad(values[batch.indices]) for values in (self.counts, self.means, self.surroundings.clean)
+        )
+        return to_references(counts, means, like, clean)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,19 +156,25 @@ def _run_batch(
     """
     people = arena.data.side(side)
     n_real = len(batch.indices)
-    references = to_references(batch.pad(bank.counts[batch.indices]), batch.pad(bank.means[batch.indices]), images)  # type: ignore[arg-type]
+    references = bank.of_batch(batch, images)
     memo = walked_memo = FeatureMemo(batch.placed(arena.embedder), n_real)
     arithmetic: Arithmetic = "float32"
     if arena.twin:
         follower, arithmetic = arena.twin
         walked_memo = FeatureMemo(batch.placed(follower), n_real)
     ids = tuple(people.paths[index] for index in batch.indices) + ("",) * (batch.size - n_real)
-    losses: dict[str, Loss] = {}
+    losses: dict[Hashable, Loss] = {}
 
     def walk(cell: Cell) -> _Walked:
-        objective = cell.attack.objective
-        loss = losses.setdefault(objective, Loss(walked_memo, cell.attack.objective_for(cell.goal), references))
-        return _walk(cell, loss, images, Draw(cell.seed, ids))
+        attack, draw = cell.attack, Draw(cell.seed, ids)
+        objective = attack.objective_for(cell.goal)
+        key = (objective, attack.lens, cell.seed if attack.draws_in_loss else None)
+        if key not in losses:
+            seen = references
+            if objective.needs_neighbours:
+                seen = replace(seen, neighbours=bank.surroundings.of_batch(batch, seen, draw))
+            losses[key] = Loss(walked_memo, objective, seen, clean=images, lens=attack.lens, draw=draw)
+        return _walk(cell, losses[key], images, draw)
 
     def finish(cell: Cell) -> BatchResult:
         result, scored = _score(cell, walked[cell.cell_id], memo, images)

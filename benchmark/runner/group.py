@@ -21,6 +21,7 @@ from ..store.schema import query_table
 from .attacking import Arena, Bank, attack_side, describe, named_batches
 from .features import CleanFeatures
 from .scoring import Scorer, problem_of
+from .surroundings import Surroundings
 
 #: Raised where attacking both sides leaves a better score than attacking the gallery alone.
 FLAG_BOTH_WEAKER = "both-weaker-than-gallery"
@@ -107,9 +108,19 @@ class GroupRun:
     def _bank(self, cell: Cell, side: SideName, attacked: NDArray[np.float32] | None = None) -> Bank:
         """The references of a cell on a side: clean features of the other side, or `attacked` ones in their place."""
         selection = self._selection(cell, side)
+        data, own = self.arena.data, self.clean.side(side)
         features = self.clean.side(_other(side)) if attacked is None else attacked
-        counts, means = selection.bank(features, self.clean.side(side))
-        return Bank(selection=selection, counts=counts, means=means)
+        counts, means = selection.bank(features, own)
+        surroundings = Surroundings(
+            side=side,
+            attacked=data.side(side).people,
+            other=data.side(_other(side)).people,
+            clean=own,
+            features=features,
+            selection=selection,
+            protocol=data.protocol,
+        )
+        return Bank(selection=selection, counts=counts, means=means, surroundings=surroundings)
 
     def _collect(self, cell: Cell, side: SideName, name: str = "") -> _SideResult:
         selection = self._selection(cell, side)

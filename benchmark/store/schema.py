@@ -137,7 +137,12 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "seed": cell.seed,
         "perturb_at": cell.perturb_at,
         "references": spec.references,
-        "attacker_data": data_needed(spec.references, cell.side, uses_references=spec.uses_references),
+        "attacker_data": data_needed(
+            spec.references,
+            cell.side,
+            uses_references=spec.uses_references,
+            uses_peers=spec.uses_references and spec.objective.uses_peers,
+        ),
         "precision": cell.precision,
         "metric": cell.model.metric,
         "metric_version": METRIC_VERSION,

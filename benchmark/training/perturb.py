@@ -14,12 +14,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...attacks.objectives import Objective, objective_for
+from ...attacks.objectives import OBJECTIVES, Objective, objective_for
 from ...attacks.references import References
 from ...models.training.chance import stream
 from ...models.training.plan import Precision
 
 TrainReferences = Literal["train", "self"]
+
+#: What can be climbed while a network trains: what looks at references and the image alone.
+INNER_OBJECTIVES = tuple(name for name, kind in OBJECTIVES.items() if not (kind.needs_neighbours or kind.moves))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +72,10 @@ class PgdPerturb:
 
     def _references(self, features: Tensor, identities: Tensor) -> References:
         if self.references == "self":
-            return References(count=torch.ones_like(features[:, 0]), mean=features)
+            return References(count=torch.ones_like(features[:, 0]), mean=features, clean=features)
         others = (identities[:, None] == identities[None, :]).to(features.dtype).fill_diagonal_(0)
         count = others.sum(1)
-        return References(count=count, mean=others @ features / count.clamp_min(1)[:, None])
+        return References(count=count, mean=others @ features / count.clamp_min(1)[:, None], clean=features)
 
 
 def _gradient(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import UserError
-from ...attacks.objectives import OBJECTIVES
 from ...attacks.threat import parse_epsilon
 from ...models.base import NORMALISATIONS, ModelSpec
 from ...models.catalogue import ARCHITECTURES, INPUT_SIZES
@@ -21,7 +20,7 @@ from ...models.weights.files import file_sha256
 from ..config.reading import Document, Place, parse_document, read_document
 from ..datasets.catalogue import FORMATS, refuse_contradictions
 from ..datasets.opening import DatasetRequest
-from .perturb import PgdPerturb
+from .perturb import INNER_OBJECTIVES, PgdPerturb
 from .schema import PerturbSection, RecipeFile, check
 from .scoring import grid_about
 
@@ -148,8 +147,8 @@ def _data(document: Document, file: RecipeFile) -> DatasetRequest:
 
 
 def _perturb(document: Document, entry: PerturbSection, file: RecipeFile) -> PgdPerturb:
-    if entry.objective not in OBJECTIVES:
-        raise _at(document, ("perturb", "objective"), unknown("objective", entry.objective, OBJECTIVES))
+    if entry.objective not in INNER_OBJECTIVES:
+        raise _at(document, ("perturb", "objective"), unknown("objective", entry.objective, INNER_OBJECTIVES))
     radii = {}
     for key in ("epsilon", "step_size"):
         try:

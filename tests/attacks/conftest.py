@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from robustreid.attacks.base import Attack, Attempt
+from robustreid.attacks.catalogue import AttackSpec
 from robustreid.attacks.counts import from_counts
 from robustreid.attacks.draw import Draw
 from robustreid.attacks.loss import FeatureMemo, Loss
+from robustreid.attacks.neighbours import LOTS, FeatureBank, Neighbours
 from robustreid.attacks.objectives import Objective, objective_for
 from robustreid.attacks.optimisers import Optimiser
-from robustreid.attacks.references import Person, ReferencePolicy, Selection, select, to_references
+from robustreid.attacks.references import Person, ReferencePolicy, References, Selection, select, to_references
 from robustreid.attacks.threat import Goal, Threat
+from robustreid.attacks.transforms import Lens
 from robustreid.models.base import Embedder, ModelSpec
 from robustreid.models.load import build, resolve
 from robustreid.models.pixels import PixelEmbedder
@@ -38,6 +41,7 @@ class Scene:
     goal: Goal = "untargeted"
     policy: ReferencePolicy = "other-side"
     seed: int = 0
+    side: Literal["query", "gallery"] = "query"
     #: Features by model and images, with both, so that neither goes away.
     _known: dict[tuple[int, int], tuple[Embedder, Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
@@ -67,23 +71,58 @@ class Scene:
 
     def bank(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Counts and means of the references of every image of the attacked side."""
-        found = []
-        for side in (self.reference_images, self.images):
-            key = id(self.embedder), id(side)
-            if key not in self._known:
-                self._known[key] = (self.embedder, side, self.features(side))
-            found.append(self._known[key][2].numpy())
-        return self.selection.bank(*found)
+        sides = (self.reference_images, self.images)
+        return self.selection.bank(*(self._features(side).numpy() for side in sides))
 
-    def batch(self, rows: Sequence[int], size: int, objective: str | Objective = "push") -> tuple[Loss, Tensor, Draw]:
+    def _features(self, side: Tensor) -> Tensor:
+        key = id(self.embedder), id(side)
+        if key not in self._known:
+            self._known[key] = (self.embedder, side, self.features(side))
+        return self._known[key][2]
+
+    def batch(
+        self, rows: Sequence[int], size: int, objective: str | Objective = "push", lens: Lens | None = None
+    ) -> tuple[Loss, Tensor, Draw]:
         """A loss, images and random numbers of some attacked images, padded with black ones to `size`."""
         index, padding = np.array(rows), size - len(rows)
         images = torch.cat([self.images[index], torch.zeros_like(self.images[:1]).expand(padding, -1, -1, -1)])
-        counts, means = (np.concatenate([part[index], part[:1].repeat(padding, 0) * 0]) for part in self.bank())
         wanted = objective_for(objective, self.goal) if isinstance(objective, str) else objective
-        loss = Loss(FeatureMemo(self.embedder, len(rows)), wanted, to_references(counts, means, images))
-        ids = tuple(self.attacked.image_ids[row] for row in rows) + ("",) * padding
-        return loss, images, Draw(self.seed, ids)
+        draw = Draw(self.seed, tuple(self.attacked.image_ids[row] for row in rows) + ("",) * padding)
+        memo = FeatureMemo(self.embedder, len(rows))
+        references = self.references(rows, size, draw, images)
+        return Loss(memo, wanted, references, clean=images, lens=lens, draw=draw), images, draw
+
+    def references(self, rows: Sequence[int], size: int, draw: Draw, like: Tensor) -> References:
+        """All that an objective may look at, of some attacked images padded to `size`."""
+        index, padding = np.array(rows), size - len(rows)
+
+        def padded(values: NDArray[Any], filler: float = 0) -> NDArray[Any]:
+            return np.concatenate([values[index], np.full((padding, *values.shape[1:]), filler, values.dtype)])
+
+        counts, means = self.bank()
+        other, own = (self._features(side).numpy() for side in (self.reference_images, self.images))
+        bank, peers = (
+            FeatureBank(
+                features=torch.from_numpy(features).to(like),
+                identities=torch.from_numpy(people.identities),
+                cameras=torch.from_numpy(people.cameras),
+            )
+            for features, people in ((other, self.reference), (own, self.attacked))
+        )
+        found = to_references(padded(counts), padded(means), like, padded(own))
+        assert found.clean is not None
+        near = Neighbours(
+            bank=bank,
+            peers=peers,
+            side=self.side,
+            places=torch.tensor([*rows, *[-1] * padding]),
+            clean=found.clean,
+            identities=torch.from_numpy(padded(self.attacked.identities, -1)),
+            aims=torch.from_numpy(padded(self.selection.target_identities, -1)),
+            cameras=torch.from_numpy(padded(self.attacked.cameras, -1)),
+            lots=draw.meant_for("lots").rows(0, 0, (LOTS,)),
+        )
+        return replace(found, neighbours=near)
 
     def attempts(
         self,
@@ -91,6 +130,7 @@ class Scene:
         threat: Threat,
         *,
         objective: str | Objective = "push",
+        lens: Lens | None = None,
         size: int | None = None,
         order: Sequence[int] | None = None,
     ) -> tuple[Tensor, list[Attempt]]:
@@ -103,7 +143,7 @@ class Scene:
         found, said = self.images.clone(), []
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            loss, images, draw = self.batch(part, size, objective)
+            loss, images, draw = self.batch(part, size, objective, lens)
             (attempt,) = Attack(optimiser=optimiser)(loss, images, [threat], draw)
             found[part] = attempt.images[: len(part)]
             said.append(attempt)
@@ -113,12 +153,27 @@ class Scene:
         """The whole side after an attack, in its own order."""
         return self.attempts(optimiser, threat, **options)[0]
 
-    def values(self, images: Tensor, objective: str = "push") -> Tensor:
+    def of(self, spec: AttackSpec, goal: Goal | None = None) -> Scene:
+        """The scene with the references, the goal and the side that an attack is for."""
+        goal = goal or spec.objective.goals[0]
+        side: Literal["query", "gallery"] = "query" if "query" in spec.sides else "gallery"
+        return self.having(policy=spec.references, goal=goal, side=side)
+
+    def by(self, spec: AttackSpec, threat: Threat, **options: Any) -> Tensor:
+        """The whole side after an attack as the catalogue has it."""
+        return self.attempts_by(spec, threat, **options)[0]
+
+    def attempts_by(self, spec: AttackSpec, threat: Threat, **options: Any) -> tuple[Tensor, list[Attempt]]:
+        """The same, and what each batch said."""
+        objective = spec.objective_for(self.goal)
+        return self.attempts(spec.optimiser, threat, objective=objective, lens=spec.lens, **options)
+
+    def values(self, images: Tensor, objective: str | Objective = "push") -> Tensor:
         """The objective (n,) of the attacked images of a whole side."""
-        rows = self.selection.attacked
-        counts, means = self.bank()
-        features = self.features(images[rows])
-        return objective_for(objective, self.goal)(features, to_references(counts[rows], means[rows], features))
+        rows = self.selection.attacked.tolist()
+        loss, _, _ = self.batch(rows, len(rows), objective)
+        with torch.no_grad():
+            return loss(images[rows])
 
     def to(self, dtype: torch.dtype, embedder: Embedder) -> Scene:
         """The same images in another type, before another model."""

@@ -17,6 +17,7 @@ from robustreid.attacks.catalogue import resolve_attack
 from robustreid.attacks.draw import Draw
 from robustreid.attacks.loss import FeatureMemo, Loss, NonFiniteGradientError
 from robustreid.attacks.norms import NORM
+from robustreid.attacks.objectives import Given
 from robustreid.attacks.optimisers import Optimiser, Trace
 from robustreid.attacks.references import References
 from robustreid.attacks.threat import NormName, Threat
@@ -42,7 +43,7 @@ class Foreign(Optimiser):
 
 
 def attempt(act: Callable[[Tensor], Tensor], images: Tensor, threat: Threat = FOUR) -> Attempt:
-    loss = Loss(FeatureMemo(lambda x: x.flatten(1)[:, :1], len(images)), lambda f, r: f[:, 0], NONE)
+    loss = Loss(FeatureMemo(lambda x: x.flatten(1)[:, :1], len(images)), Given(function=lambda f, r: f[:, 0]), NONE)
     (found,) = Attack(optimiser=Foreign(act=act))(loss, images, [threat], Draw(0, ("",) * len(images)))
     return found
 
@@ -182,7 +183,7 @@ def test_epsilon_0_is_the_clean_image_for_any_optimiser(images: Tensor, threat: 
 def test_a_gradient_that_is_not_finite_raises(images: Tensor) -> None:
     """No step is taken from a NaN or an infinity; the error has a name of its own."""
     for embed in (lambda x: (x.flatten(1) - 2).sqrt(), lambda x: (x.flatten(1) * 0).sqrt()):
-        loss = Loss(FeatureMemo(embed, 4), lambda f, r: f.sum(1), NONE)
+        loss = Loss(FeatureMemo(embed, 4), Given(function=lambda f, r: f.sum(1)), NONE)
         for name in ("ama-fgsm", "ama-ifgsm", "ama-mifgsm", "pgd"):
             with pytest.raises(NonFiniteGradientError, match="not finite"):
                 Attack(optimiser=resolve_attack(name).optimiser)(loss, images, [FOUR], Draw(0, tuple("abcd")))
@@ -191,7 +192,7 @@ def test_a_gradient_that_is_not_finite_raises(images: Tensor) -> None:
 def test_every_threat_has_its_attempt_in_order(images: Tensor) -> None:
     """One attempt a threat, each with its own norm."""
     threats = [FOUR, HALF, Threat(norm="linf", epsilon=Fraction(1, 255))]
-    loss: Any = Loss(FeatureMemo(lambda x: x.flatten(1), 4), lambda f, r: f.sum(1), NONE)
+    loss: Any = Loss(FeatureMemo(lambda x: x.flatten(1), 4), Given(function=lambda f, r: f.sum(1)), NONE)
     noise = Attack(optimiser=resolve_attack("noise").optimiser)
     found = noise(loss, images, threats, Draw(0, tuple("abcd")))
     expected = [noise(loss, images, [threat], Draw(0, tuple("abcd")))[0].images for threat in threats]

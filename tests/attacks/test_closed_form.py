@@ -20,6 +20,7 @@ from robustreid.attacks.base import Attack
 from robustreid.attacks.catalogue import resolve_attack
 from robustreid.attacks.draw import Draw
 from robustreid.attacks.loss import FeatureMemo, Loss
+from robustreid.attacks.objectives import Given
 from robustreid.attacks.optimisers import Optimiser
 from robustreid.attacks.references import References
 from robustreid.attacks.threat import NormName, Threat
@@ -86,7 +87,7 @@ class Linear:
         found = []
         for image, key, smallest in zip(self.images, IDS, self.smallest(norm).tolist(), strict=True):
             threat = Threat(norm=norm, epsilon=Fraction(share * smallest))
-            loss = Loss(FeatureMemo(self.embed, 1), self.objective, NO_REFERENCES)
+            loss = Loss(FeatureMemo(self.embed, 1), Given(function=self.objective), NO_REFERENCES)
             attack = Attack(optimiser=optimiser(name, norm, smallest))
             (attempt,) = attack(loss, image[None], [threat], Draw(0, (key,)))
             assert attempt.flags == frozenset()
@@ -146,7 +147,7 @@ def test_one_step_is_exact_for_any_linear_model(seed: int, share: float, norm: N
 def test_a_step_in_the_wrong_direction_does_not_flip(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrong twin: descending, FGSM flips nothing at any budget."""
     right = Loss.gradient
-    monkeypatch.setattr(Loss, "gradient", lambda self, images: -right(self, images))
+    monkeypatch.setattr(Loss, "gradient", lambda self, images, moment=(0, 0): -right(self, images, moment))
     assert Linear.make(0).flipped("fgsm", "linf", 1.01) == [False] * 5
 
 

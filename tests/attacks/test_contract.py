@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +17,7 @@ from robustreid.attacks.counts import quantise
 from robustreid.attacks.draw import Draw
 from robustreid.attacks.loss import Loss
 from robustreid.attacks.norms import NORM
-from robustreid.attacks.optimisers import FGSM, Optimiser
+from robustreid.attacks.optimisers import FGSM
 from robustreid.attacks.threat import Goal, NormName, Threat
 from torch import Tensor, nn
 
@@ -25,14 +27,37 @@ SUITE: dict[str, dict[str, Any]] = {
     "ama-ifgsm": {},
     "ama-mifgsm": {},
     "pgd": {"steps": 5, "restarts": 2},
+    "apgd": {"steps": 6, "restarts": 2},
     "noise": {},
+    "sma": {"steps": 5},
+    "odfa": {},
+    "fna": {"steps": 5},
+    "fna-no-push": {"steps": 5},
+    "fna-no-pull": {"steps": 5},
+    "fna-public": {"steps": 5},
+    "sg-ifgsm": {"steps": 5},
+    "pire": {"steps": 6},
+    "tma": {"steps": 6},
+    "ltm": {"steps": 5},
+    "gtm": {"steps": 5},
+    "gtt": {"steps": 5},
+    "qa-plus": {"steps": 5},
+    "qa-minus": {"steps": 5, "pool": 0.5},
+    "ca-plus": {"steps": 5},
+    "ca-minus": {"steps": 5, "pool": 0.5},
+    "soft-ap": {"steps": 6},
+    "lta": {"steps": 5},
+    "di-ti-mi": {"steps": 5},
 }
 #: Those that look at the loss, with the numbers of steps that are compared; none where there is one step.
 GAINS: dict[str, tuple[int, ...]] = {
     "ama-fgsm": (),
-    "ama-ifgsm": (1, 3, 8),
-    "ama-mifgsm": (1, 3, 8),
-    "pgd": (1, 4, 10),
+    **dict.fromkeys(
+        [name for name in SUITE if name not in {"ama-fgsm", "noise", "odfa", "apgd", "soft-ap", "pire", "tma"}],
+        (1, 3, 8),
+    ),
+    "odfa": (1, 3, 8),
+    **dict.fromkeys(["apgd", "soft-ap", "pire", "tma"], (2, 6, 20)),
 }
 FIVE = Threat(norm="linf", epsilon=Fraction(5, 255))
 
@@ -58,9 +83,9 @@ def test_every_preset_has_a_row() -> None:
     assert set(GAINS) == {name for name in PRESETS if resolve_attack(name).optimiser.uses_loss}
 
 
-def assert_keeps_budget(scene: Any, optimiser: Optimiser, threat: Threat) -> None:
+def assert_keeps_budget(scene: Any, spec: AttackSpec, threat: Threat) -> None:
     """The check: inside the ball without help, in [0, 1], as 8-bit images too, and only attacked images moved."""
-    found, attempts = scene.attempts(optimiser, threat, size=4)
+    found, attempts = scene.attempts_by(spec, threat, size=4)
     assert all(attempt.flags == frozenset() for attempt in attempts)
     for images in (found, quantise(found, scene.images)):
         size = NORM[threat.norm].measure(images.double() - scene.images.double())
@@ -72,17 +97,17 @@ def assert_keeps_budget(scene: Any, optimiser: Optimiser, threat: Threat) -> Non
     assert (threat.epsilon == 0) == torch.equal(scene.images, found)
 
 
-@pytest.mark.parametrize("goal", ["untargeted", "targeted"])
-def test_budget(smooth: Any, spec: AttackSpec, goal: Goal) -> None:
+def test_budget(smooth: Any, spec: AttackSpec) -> None:
     """Whole and fractional radii, both norms where both are defined; epsilon 0 is the clean image bit for bit."""
-    for threat in threats(spec):
-        assert_keeps_budget(smooth.having(goal=goal), spec.optimiser, threat)
+    for goal, threat in itertools.product(spec.objective.goals, threats(spec)):
+        if spec.references != "self" or goal == "untargeted":
+            assert_keeps_budget(smooth.of(spec, goal), spec, threat)
 
 
 def test_budget_in_float32_on_a_real_model(real32: Any, spec: AttackSpec) -> None:
     """The type, the size and the model that are really used."""
     for threat in (*([Threat(norm="l2", epsilon=Fraction(3))] if not spec.linf_only else []), FIVE):
-        assert_keeps_budget(real32, spec.optimiser, threat)
+        assert_keeps_budget(real32.of(spec), spec, threat)
 
 
 class Greedy(FGSM):
@@ -96,36 +121,46 @@ class Greedy(FGSM):
 
 def test_a_larger_budget_is_rejected(smooth: Any) -> None:
     """The check of the budget fails for it, although the final projection brings its images back."""
-    assert_keeps_budget(smooth, FGSM(), FIVE)
+    spec = resolve_attack("ama-fgsm")
+    assert_keeps_budget(smooth, spec, FIVE)
     with pytest.raises(AssertionError):
-        assert_keeps_budget(smooth, Greedy(), FIVE)
+        assert_keeps_budget(smooth, replace(spec, optimiser=Greedy()), FIVE)
 
 
 def test_the_same_seed_gives_the_same_images(real32: Any, spec: AttackSpec) -> None:
     """Bit for bit, twice, and whichever batch comes first; within a batch a row's last bits may depend on its place."""
-    expected = real32.run(spec.optimiser, FIVE, size=2)
-    assert torch.equal(expected, real32.run(spec.optimiser, FIVE, size=2))
-    assert torch.equal(expected, real32.run(spec.optimiser, FIVE, size=2, order=[2, 3, 0, 1]))
+    scene = real32.of(spec)
+    expected = scene.by(spec, FIVE, size=2)
+    assert torch.equal(expected, scene.by(spec, FIVE, size=2))
+    assert torch.equal(expected, scene.by(spec, FIVE, size=2, order=[2, 3, 0, 1]))
 
 
 def test_the_batch_does_not_matter(smooth: Any, spec: AttackSpec) -> None:
     """One image, three, or all with padding, in any order: float64 agrees to 1e-6."""
-    expected = smooth.run(spec.optimiser, FIVE, size=1)
+    scene = smooth.of(spec)
+    rows = scene.selection.attacked.tolist()
+    expected = scene.by(spec, FIVE, size=1)
     for size in (3, 8, 12):
-        for order in (None, [9, 0, 7, 1, 8, 5, 2, 4]):
-            found = smooth.run(spec.optimiser, FIVE, size=size, order=order)
+        for order in (None, rows[::-1]):
+            found = scene.by(spec, FIVE, size=size, order=order)
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_another_seed(smooth: Any, spec: AttackSpec) -> None:
     """It changes the images of those attacks that say so, and of no other; a random target changes all that gain."""
-    goals: tuple[Goal, ...] = ("untargeted", "targeted")
-    for goal in goals:
-        first, *others = [smooth.having(goal=goal, seed=seed).run(spec.optimiser, FIVE) for seed in range(4)]
+    for goal in spec.objective.goals:
+        if spec.references == "self" and goal == "targeted":
+            continue
+        scene = smooth.of(spec, goal)
+        first, *others = [scene.having(seed=seed).by(spec, FIVE) for seed in range(4)]
         assert spec.depends_on_seed(goal) == any(not torch.equal(first, other) for other in others)
-    single = resolve_attack(spec.name, {**SUITE[spec.name], "references": "single"})
+
+
+def test_another_single_reference(smooth: Any) -> None:
+    """Which image stands for its identity is drawn."""
+    single = resolve_attack("ama-ifgsm", {"references": "single"})
     assert single.depends_on_seed("untargeted")
-    found = [smooth.having(policy="single", seed=seed).run(spec.optimiser, FIVE) for seed in range(4)]
+    found = [smooth.of(single).having(seed=seed).by(single, FIVE) for seed in range(4)]
     assert any(not torch.equal(found[0], other) for other in found)
 
 
@@ -137,7 +172,7 @@ def test_the_model_is_left_as_it_was(smooth: Any, grid_images: Callable[..., Ten
     network.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     images = smooth.images.clone()
-    smooth.having(embedder=network).run(spec.optimiser, FIVE)
+    smooth.of(spec).having(embedder=network).by(spec, FIVE)
     assert not any(module.training for module in network.modules())
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -149,48 +184,63 @@ def test_the_model_is_left_as_it_was(smooth: Any, grid_images: Callable[..., Ten
 def test_global_random_state_is_untouched(smooth: Any, spec: AttackSpec) -> None:
     """Neither moved nor read: torch, NumPy and Python."""
     before = torch.get_rng_state(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
-    first = smooth.run(spec.optimiser, FIVE)
+    first = smooth.of(spec).by(spec, FIVE)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (str(np.random.get_state()), random.getstate())  # noqa: NPY002
     with torch.random.fork_rng():
         torch.manual_seed(99)
-        assert torch.equal(first, smooth.run(spec.optimiser, FIVE))
+        assert torch.equal(first, smooth.of(spec).by(spec, FIVE))
 
 
-def assert_gains(scene: Any, optimiser: Optimiser) -> None:
+def assert_gains(scene: Any, spec: AttackSpec) -> None:
     """The check: the objective is larger than on clean images, on average and nearly everywhere, and beats noise."""
-    clean, noise, found = (
-        scene.values(images)
-        for images in (scene.images, scene.run(resolve_attack("noise").optimiser, FIVE), scene.run(optimiser, FIVE))
+    noise = scene.run(resolve_attack("noise").optimiser, FIVE)
+    clean, control, found = (
+        scene.values(images, spec.objective_for(scene.goal)) for images in (scene.images, noise, scene.by(spec, FIVE))
     )
     assert found.mean() > clean.mean()
     assert (found > clean).double().mean() > 0.7
-    assert found.mean() - clean.mean() > 3 * abs(noise.mean() - clean.mean())
+    assert found.mean() - clean.mean() > 5 * abs(control.mean() - clean.mean())
 
 
-@pytest.mark.parametrize("goal", ["untargeted", "targeted"])
-@pytest.mark.parametrize("name", GAINS)
+def cases() -> Iterator[tuple[str, Goal]]:
+    """Every attack that climbs, under every goal it has."""
+    for name in GAINS:
+        spec = resolve_attack(name)
+        for goal in spec.objective.goals:
+            if spec.references != "self" or goal == "untargeted":
+                yield name, goal
+
+
+@pytest.mark.parametrize(("name", "goal"), list(cases()))
 def test_attacks_gain_and_beat_noise(real32: Any, name: str, goal: Goal) -> None:
-    """On a real model features move farther from the references than noise takes them, or nearer to the target."""
-    assert_gains(real32.having(goal=goal), resolve_attack(name, SUITE[name]).optimiser)
+    """On a real model the objective rises more than noise lets it rise."""
+    spec = resolve_attack(name, SUITE[name])
+    assert_gains(real32.of(spec, goal), spec)
 
 
 @pytest.mark.parametrize("name", GAINS)
 def test_a_reversed_gradient_is_rejected(real32: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrong twin: descending does not pass for an attack."""
-    right = Loss.gradient
-    monkeypatch.setattr(Loss, "gradient", lambda self, images: -right(self, images))
+    right, spec = Loss.slope, resolve_attack(name, SUITE[name])
+
+    def reversed_slope(self: Loss, images: Tensor, moment: Any = (0, 0)) -> tuple[Tensor, Tensor]:
+        value, gradient = right(self, images, moment)
+        return -value, -gradient
+
+    monkeypatch.setattr(Loss, "slope", reversed_slope)
     with pytest.raises(AssertionError):
-        assert_gains(real32, resolve_attack(name, SUITE[name]).optimiser)
+        assert_gains(real32.of(spec), spec)
 
 
 @pytest.mark.parametrize("name", [name for name, steps in GAINS.items() if steps])
 def test_more_steps_never_hurt_on_average(real32: Any, name: str) -> None:
     """The mean objective does not fall as steps are added, and rises from the first to the last."""
-    values = [
-        real32.values(real32.run(resolve_attack(name, {"steps": steps}).optimiser, FIVE)).mean().item()
-        for steps in GAINS[name]
-    ]
+    values = []
+    for steps in GAINS[name]:
+        spec = resolve_attack(name, {**SUITE[name], "steps": steps})
+        scene = real32.of(spec)
+        values.append(scene.values(scene.by(spec, FIVE), spec.objective_for(scene.goal)).mean().item())
     assert sorted(values) == values
     assert values[0] < values[-1]
 

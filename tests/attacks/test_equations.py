@@ -182,7 +182,7 @@ class _BatchMomentum(MIFGSM):
         class _Leaky(Loss):
             last = torch.zeros_like(images)
 
-            def gradient(self, images: Tensor) -> Tensor:
+            def gradient(self, images: Tensor, moment: Any = (0, 0)) -> Tensor:
                 found = loss.gradient(images)
                 _Leaky.last = found + _Leaky.last.roll(1, 0)
                 return _Leaky.last
@@ -193,7 +193,7 @@ class _BatchMomentum(MIFGSM):
 class _BatchScale(IFGSM):
     """Momentum whose normalisation is one number for the batch."""
 
-    def _walk(self, loss: Loss, images: Tensor, threat: Threat) -> Tensor:
+    def _walk(self, loss: Loss, images: Tensor, threat: Threat, draw: Draw) -> Tensor:
         x, g = images, torch.zeros_like(images)
         for _ in range(self.n_steps(threat)):
             now = loss.gradient(x)
@@ -217,7 +217,7 @@ def test_a_wrong_optimiser_disagrees_with_the_loop(smooth: Any, name: str, wrong
 def test_a_reversed_gradient_disagrees_with_the_loop(smooth: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Descending where the paper ascends."""
     right = Loss.gradient
-    monkeypatch.setattr(Loss, "gradient", lambda self, images: -right(self, images))
+    monkeypatch.setattr(Loss, "gradient", lambda self, images, moment=(0, 0): -right(self, images, moment))
     with pytest.raises(AssertionError, match="not close"):
         assert_agrees(smooth, name, FIVE)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from robustreid.attacks.loss import FeatureMemo, Loss, NonFiniteGradientError, Passes
+from robustreid.attacks.objectives import Given
 from robustreid.attacks.references import References
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def images(grid_images: Callable[..., Tensor]) -> Tensor:
 
 
 def bound(embedder: Any, n_real: int = 4) -> Loss:
-    return Loss(FeatureMemo(embedder, n_real), lambda features, references: features.sum(1), NONE)
+    return Loss(FeatureMemo(embedder, n_real), Given(function=lambda features, references: features.sum(1)), NONE)
 
 
 def test_a_gradient_is_computed_once(images: Tensor) -> None:
@@ -115,7 +116,10 @@ def test_a_backward_pass_of_ones_own_is_counted(images: Tensor) -> None:
 def test_two_losses_share_features_and_not_gradients(images: Tensor) -> None:
     """Another objective of the same batch has gradients of its own."""
     memo = FeatureMemo(Bend(), 4)
-    up, down = (Loss(memo, lambda f, r, sign=sign: sign * f.sum(1), NONE) for sign in (1, -1))
+    up, down = (
+        Loss(memo, objective, NONE)
+        for objective in (Given(function=lambda f, _: f.sum(1)), Given(function=lambda f, _: -f.sum(1)))
+    )
     assert torch.equal(-up.gradient(images), down.gradient(images))
     assert torch.equal(-up(images), down(images))
     assert memo.passes.backwards_spent == memo.passes.forwards_spent == 8
@@ -148,5 +152,5 @@ def test_the_memo_keeps_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> Non
     memo.put(memo.key(images[2]), images[2], torch.full_like(images[2], 2))
     assert memo.get(memo.key(images[1]), images[1]) is None
     kept = [memo.get(memo.key(images[place]), images[place]) for place in (0, 2)]
-    assert [None if value is None else int(value.mean()) for value in kept] == [0, 2]
+    assert [None if value is None else int(value[0].mean()) for value in kept] == [0, 2]
     assert memo.n_bytes == 4 * images[0].nbytes

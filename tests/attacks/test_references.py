@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from robustreid.attacks.objectives import pull, push
+from robustreid.attacks.objectives import Pull, Push
 from robustreid.attacks.references import (
     NOT_ATTACKED,
     Person,
@@ -149,7 +149,7 @@ def test_count_and_mean_stand_for_all_references(goal: Goal) -> None:
         return [sum(float(((row - features[k]) ** 2).sum()) for k in found) for row, found in pairs]
 
     expected = torch.tensor(by_hand(first)) - torch.tensor(by_hand(second))
-    for sign, objective in ((1, push), (-1, pull)):
+    for sign, objective in ((1, Push()), (-1, Pull())):
         found = objective(first, references) - objective(second, references)
         torch.testing.assert_close(sign * expected.double(), found, rtol=0, atol=1e-5)
 

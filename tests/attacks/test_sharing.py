@@ -11,6 +11,7 @@ import pytest
 import torch
 from robustreid.attacks.base import Attack
 from robustreid.attacks.counts import quantise
+from robustreid.attacks.draw import Draw
 from robustreid.attacks.loss import Loss, _Memo
 from robustreid.attacks.optimisers import FGSM, IFGSM, MIFGSM, PGD, Noise, Optimiser
 from robustreid.attacks.threat import NormName, Threat
@@ -67,7 +68,7 @@ def foretold(grid: Iterable[Cell]) -> Cost:
 class Plain(Loss):
     """No memory at all: every gradient and every value is computed where it is asked for."""
 
-    def gradient(self, images: Tensor) -> Tensor:
+    def gradient(self, images: Tensor, moment: Any = (0, 0)) -> Tensor:
         leaf = images.detach().clone().requires_grad_()
         with torch.enable_grad():
             total = self._objective(self._features.embedder(leaf), self._references).sum()
@@ -145,7 +146,7 @@ def test_never_more_is_spent_than_was_foretold(real32: Any, grid: list[Cell]) ->
 class Recording(Plain):
     """Keeps the images at which gradients and values are asked for."""
 
-    def gradient(self, images: Tensor) -> Tensor:
+    def gradient(self, images: Tensor, moment: Any = (0, 0)) -> Tensor:
         self.__dict__.setdefault("asked", []).append(images.clone())
         return super().gradient(images)
 
@@ -201,9 +202,9 @@ def test_another_images_gradient_is_rejected(smooth: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(_Memo, "key", staticmethod(lambda images: round(10 * images.mean().item())))
     assert_sharing_changes_nothing(smooth, PAPER, plain=True)
 
-    def first(self: _Memo, key: int, images: Tensor) -> Tensor | None:
+    def first(self: _Memo, key: int, images: Tensor) -> tuple[Tensor, ...] | None:
         known = self.entries.get(key)
-        return known[1] if known else None
+        return known[1:] if known else None
 
     monkeypatch.setattr(_Memo, "get", first)
     with pytest.raises(AssertionError):
@@ -232,7 +233,7 @@ def assert_alone_is_as_in_company(scene: Any, optimiser: Optimiser) -> None:
 class _SharedMomentum(MIFGSM):
     """The wrong twin: the direction is normalised over the batch, so a loud image silences a quiet one."""
 
-    def _walk(self, loss: Loss, images: Tensor, threat: Threat) -> Tensor:
+    def _walk(self, loss: Loss, images: Tensor, threat: Threat, draw: Draw) -> Tensor:
         moved, direction = images, torch.zeros_like(images)
         low, high = images - float(threat.epsilon), images + float(threat.epsilon)
         for _ in range(self.n_steps(threat)):

@@ -63,7 +63,7 @@ def recount(cells: Sequence[Cell], data: RetrievalSet) -> Cost:
             for image, members in enumerate(chosen.members):
                 if not len(members):
                     continue
-                gradients |= {(own, image, draws, cell.attack.objective, point) for point in trace.gradients}
+                gradients |= {(own, image, draws, cell.attack.objective_name, point) for point in trace.gradients}
                 values |= {(own, image, draws, point) for point in trace.values}
                 scored.add((own, image, draws, trace.final))
                 if not cell.attack.optimiser.is_whole(cell.threat):

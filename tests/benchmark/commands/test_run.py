@@ -75,6 +75,38 @@ def test_the_plan_is_what_is_spent(call: Call, write_grid: Callable[..., Path], 
     assert alone == planned[:2] if "0," not in epsilons else alone >= planned[:2]
 
 
+@pytest.mark.parametrize(
+    ("side", "attacks", "goal"),
+    [
+        ("query", "[fna, sma, odfa, {name: lta, steps: 3}, {name: apgd, steps: 3, restarts: 2}, ltm]", "untargeted"),
+        ("query", "[gtt, {name: qa-minus, pool: 0.5}, {name: tma, steps: 3}, {name: di-ti-mi, eot: 2}]", "untargeted"),
+        ("gallery", "[fna-public, {name: ca-minus, pool: 0.5}, {name: soft-ap, steps: 3}, ama-ifgsm]", "untargeted"),
+        ("gallery", "[ca-plus, {name: tma, steps: 3}, ama-mifgsm]", "targeted"),
+    ],
+)
+def test_the_plan_of_other_attacks_is_what_is_spent(
+    call: Call, write_grid: Callable[..., Path], side: str, attacks: str, goal: str
+) -> None:
+    """One by one the same for objectives that look around or draw, and for gradients seen through a lens."""
+    write_grid(
+        f"seeds: [0, 1]\ngoal: {goal}",
+        side=f"side: {side}",
+        epsilons="epsilons: [1/255, 2.5/255]",
+        attacks=f"attacks: {attacks}",
+    )
+    said = call("plan", "grid.yml").stdout.splitlines()[-1].replace(",", "").split()
+    n_cells, *planned = [int(word) for word in said if word.isdigit()]
+    rows = pd.DataFrame(records(call, "run", "grid.yml"))
+    assert len(rows) == n_cells
+    assert rows["status"].eq("done").all()
+    sums = {name: int(rows[name].sum()) for name in ("backwards_spent", "forwards_spent", "backwards", "forwards")}
+    found = [sums["backwards"], sums["forwards"] - sums["backwards"]]
+    assert found == planned[:2]
+    # A walk that comes to rest in a corner of its ball sees images again, so that less may be spent than was planned.
+    assert 0 < sums["backwards_spent"] <= planned[2]
+    assert 0 < sums["forwards_spent"] - sums["backwards_spent"] <= planned[3]
+
+
 def test_chosen_cells(call: Call, write_grid: Callable[..., Path]) -> None:
     """`-k` and `--limit` leave the rest of the grid to run, in grid order."""
     write_grid(**WIDE)

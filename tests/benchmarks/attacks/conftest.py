@@ -14,7 +14,7 @@ from robustreid.attacks.catalogue import resolve_attack
 from robustreid.attacks.counts import from_counts, quantise
 from robustreid.attacks.draw import Draw
 from robustreid.attacks.loss import FeatureMemo, Loss
-from robustreid.attacks.objectives import push
+from robustreid.attacks.objectives import Push
 from robustreid.attacks.references import References
 from robustreid.attacks.threat import Threat
 from robustreid.models.base import NORMALISATIONS
@@ -78,7 +78,7 @@ class Judged(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, 2) of a batch, in the order of the references."""
-        losses = push(self.model(images), self.references)
+        losses = Push()(self.model(images), self.references)
         return torch.stack([-losses, torch.zeros_like(losses)], 1)
 
 
@@ -98,13 +98,13 @@ class Scene:
 
     def loss(self) -> Loss:
         """A loss of ours that has seen nothing yet."""
-        return Loss(FeatureMemo(self.embedder, len(self.images)), push, self.references)
+        return Loss(FeatureMemo(self.embedder, len(self.images)), Push(), self.references)
 
     def ours(self, attack: str, threat: Threat) -> Found:
         """One cell as a run does it: attacked, made 8 bit, scored."""
         memo = FeatureMemo(self.embedder, len(self.images))
         draw = Draw(0, tuple(str(index) for index in range(len(self.images))))
-        (attempt,) = resolve_attack(attack).build()(Loss(memo, push, self.references), self.images, [threat], draw)
+        (attempt,) = resolve_attack(attack).build()(Loss(memo, Push(), self.references), self.images, [threat], draw)
         attacked = quantise(attempt.images, self.images)
         return attacked, memo.features(attacked)
 
@@ -131,7 +131,7 @@ class Scene:
 
     def strength(self, attacked: Tensor) -> float:
         """What the adversary has gained, as the ordinary model sees it."""
-        return float(push(self.ordinary.features(attacked), self.references).mean())
+        return float(Push()(self.ordinary.features(attacked), self.references).mean())
 
     def part(self, start: int, count: int) -> Scene:
         """The scene of some of the images."""
