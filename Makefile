@@ -17,6 +17,9 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 # Without --confcutdir pytest imports the root __init__.py once more, under the name of the checkout's folder.
 PYTEST := $(BIN)/pytest --confcutdir=tests --durations=15
 
+# One process a core, at most four; a file stays in one of them, with what its tests share.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 # Idle OpenMP threads sleep: two cores are shared with everything else.
 export OMP_WAIT_POLICY := passive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -45,7 +48,7 @@ demo: $(INSTALLED) ## attack two small models on drawn people and make the pages
 
 test: $(INSTALLED) ## run the tests but the slow ones
 	@echo "Running the tests that are not slow"
-	@$(PYTEST) -m "not slow" --benchmark-disable $(ARGS)
+	@$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" --benchmark-disable $(ARGS)
 
 test-all: $(INSTALLED) ## run every test
 	@echo "Running every test"

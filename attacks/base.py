@@ -68,9 +68,8 @@ class Attack:
         if found.shape != images.shape or not bool(torch.isfinite(found).all()):
             raise ValueError(f"the attack handed back images of shape {tuple(found.shape)}, or not finite ones")
         inside, moved, norm = confine(found, images, threat)
-        return Attempt(
-            images=inside, norm=norm, passes=spent, flags=frozenset({FLAG_PROJECTED}) if moved else frozenset()
-        )
+        flags = self.optimiser.flags(threat) | ({FLAG_PROJECTED} if moved else set())
+        return Attempt(images=inside, norm=norm, passes=spent, flags=flags)
 
 
 def confine(found: Tensor, clean: Tensor, threat: Threat) -> tuple[Tensor, bool, Tensor]:

@@ -178,6 +178,21 @@ class Loss:
         return self._features.passes
 
     @property
+    def n_real(self) -> int:
+        """How many images of the batch count, the first ones; the rest is padding."""
+        return self._features.n_real
+
+    @property
+    def objective(self) -> Objective:
+        """What is maximised."""
+        return self._objective
+
+    @property
+    def references(self) -> References:
+        """Those of the batch."""
+        return self._references
+
+    @property
     def is_random(self) -> bool:
         """Whether a gradient depends on the step that it is taken for."""
         return self._lens.is_random or self._objective.moves
@@ -186,16 +201,22 @@ class Loss:
         """Values (B,), larger being better for the adversary; differentiable where `images` require a gradient."""
         if not images.requires_grad:
             return self._objective(self._features.features(images), self._references)
-        n_real = self._features.n_real
-        self._features.passes += Passes(forwards=n_real, forwards_spent=n_real)
-        features = self._features.embedder(images)
-        if features.requires_grad:
-            features.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
-        return self._objective(features, self._references)
+        return self._objective(self.embed(images, self.n_real), self._references)
 
-    def _count_backward(self, gradient: Tensor) -> None:  # noqa: ARG002
-        n_real = self._features.n_real
-        self._features.passes += Passes(backwards=n_real, backwards_spent=n_real)
+    def embed(self, images: Tensor, count: int) -> Tensor:
+        """Features (B, D) as they come, nothing shared or remembered; `count` of the images (B, 3, H, W) are counted.
+
+        Differentiable where `images` require a gradient; each backward pass is counted as well.
+        """
+        self._features.passes += Passes(forwards=count, forwards_spent=count)
+        features = self._features.embedder(images)
+
+        def count_backward(gradient: Tensor) -> None:  # noqa: ARG001
+            self._features.passes += Passes(backwards=count, backwards_spent=count)
+
+        if features.requires_grad:
+            features.register_hook(count_backward)  # type: ignore[no-untyped-call]
+        return features
 
     def gradient(self, images: Tensor, moment: Moment = (0, 0)) -> Tensor:
         """The gradient (B, C, H, W) of the summed loss, zero on padding; the images of an earlier call cost nothing.
@@ -249,7 +270,10 @@ class Loss:
             features = self._features.embedder(seen)
             values = self._objective(features, references)
             total = values.sum()
-        (found,) = torch.autograd.grad(total, leaf)
+        # A model that cuts the graph (a decoder, rounding without a gradient) has the gradient that it hands out: none.
+        (found,) = torch.autograd.grad(total, leaf, allow_unused=True) if total.requires_grad else (None,)
+        if found is None:
+            found = torch.zeros_like(leaf)
         if not self._lens.transforms and self._lens.samples == 1:
             self._features.remember(self._gradients.key(images), images, features.detach())
         return values.detach(), found

@@ -39,9 +39,11 @@ class FeatureBank:
         for nobody in NOBODY:
             somebody &= self.identities != nobody
         known, place = torch.unique(self.identities[somebody], return_inverse=True)
-        total = self.features.new_zeros(len(known), self.features.shape[1])
-        total.index_add_(0, place, self.features[somebody])
-        return known, total / torch.bincount(place, minlength=len(known))[:, None]
+        # In float64 on the CPU: on a GPU the order of such a sum, and with it last bits, may change from run to run.
+        rows = self.features[somebody].cpu().double()
+        total = rows.new_zeros(len(known), rows.shape[1]).index_add_(0, place.cpu(), rows)
+        means = total / torch.bincount(place.cpu(), minlength=len(known))[:, None]
+        return known, means.to(self.features)
 
     @cached_property
     def square_lengths(self) -> Tensor:
@@ -108,14 +110,15 @@ class Neighbours:
         """Indices (B, count) of images among (B, N) bool: the nearest ones, or drawn from the nearest share `pool`.
 
         Distances are those of the clean image, ties go by index. Where fewer are there, the last one repeats; where
-        none is, the index is that of anybody.
+        none is, the index is that of anybody. Draws are independent, so one image may be drawn twice.
         """
         distances = torch.where(among, self.clean_distances, torch.inf)
         order = torch.argsort(distances, dim=1, stable=True)
         available = among.sum(1, keepdim=True).clamp_min(1)
         if pool:
-            size = (pool * available).ceil()
-            rank = (self.lots[:, :count].to(size) * size).floor().long()
+            # 0.07 times 100 is 7, whatever the last bit says.
+            size = (pool * available.double() - 1e-9).ceil().clamp_min(1)
+            rank = torch.minimum((self.lots[:, :count].double() * size).floor(), size - 1).long()
         else:
             rank = torch.arange(count, device=order.device).expand(len(order), -1)
         return order.gather(1, torch.minimum(rank, available - 1))
@@ -155,16 +158,16 @@ class Neighbours:
     def furthest(self) -> Tensor:
         """(B, D): the centroid of the other identity that is furthest from the clean image; its own where none is."""
         distances, others = self.other_centroids
-        return self._centroid(torch.where(others, distances, -torch.inf).argmax(1, keepdim=True))[:, 0]
+        if not distances.shape[1]:
+            return self.clean
+        return self.bank.centroids[1][torch.where(others, distances, -torch.inf).argmax(1)]
 
     def nearest_others(self, count: int) -> Tensor:
         """(B, count, D): the centroids of the other identities nearest to the clean image; the last may repeat."""
         distances, others = self.other_centroids
+        if not distances.shape[1]:
+            return self.clean[:, None].expand(-1, count, -1)
         order = torch.argsort(torch.where(others, distances, torch.inf), dim=1, stable=True)
         available = others.sum(1, keepdim=True).clamp_min(1)
         rank = torch.arange(count, device=order.device).expand(len(order), -1)
-        return self._centroid(order.gather(1, torch.minimum(rank, available - 1)))
-
-    def _centroid(self, index: Tensor) -> Tensor:
-        means = self.bank.centroids[1]
-        return means[index] if len(means) else self.clean[:, None].expand(-1, index.shape[1], -1)
+        return self.bank.centroids[1][order.gather(1, torch.minimum(rank, available - 1))]

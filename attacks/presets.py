@@ -37,7 +37,8 @@ _RANKING = "Zhou, Niu, Wang, Zhang, Hua 2020 (ECCV; arXiv 2002.11293)"
 _PROFILE = "the public robustness profile that goes with Zhou et al. 2020"
 _APGD = "Croce, Hein 2020 (ICML; arXiv 2003.01690)"
 
-#: Steps of 1/255, as many as the public code of Bouniot et al. takes, and that of Zhou et al.
+#: Steps of 1/255, as many as the public code of Bouniot et al. takes, and that of Zhou et al. Their length is that of
+#: L-inf attacks: they would never reach the edge of an L2 ball of usual size, so those presets are L-inf only.
 _FIFTEEN, _TWENTY_FOUR = {"steps": 15}, {"steps": 24}
 
 PRESETS: Mapping[str, Preset] = {
@@ -59,12 +60,20 @@ PRESETS: Mapping[str, Preset] = {
     "apgd": Preset(
         objective="push", optimiser="apgd", source=_APGD, summary="step halved at checkpoints, best iterate kept"
     ),
+    "square": Preset(
+        objective="push",
+        optimiser="square",
+        linf_only=True,
+        source="Andriushchenko et al. 2020 (ECCV; arXiv 1912.00049)",
+        summary="random search on similarity scores, no gradient; `queries` an image",
+    ),
     "noise": Preset(
         objective="push", optimiser="noise", source="the control", summary="random signs of the same budget"
     ),
     "sma": Preset(
         objective="self",
         optimiser="ifgsm-random",
+        linf_only=True,
         references="self",
         source=_SMA,
         parameters=_FIFTEEN,
@@ -73,6 +82,7 @@ PRESETS: Mapping[str, Preset] = {
     "odfa": Preset(
         objective="opposite",
         optimiser="ifgsm-random",
+        linf_only=True,
         references="self",
         source=_ODFA,
         summary="toward the opposite of the own feature (U-turn), no other image needed",
@@ -80,6 +90,7 @@ PRESETS: Mapping[str, Preset] = {
     "fna": Preset(
         objective="furthest",
         optimiser="ifgsm",
+        linf_only=True,
         source=_SMA,
         parameters=_FIFTEEN,
         summary="away from the own identity, toward the one furthest from it",
@@ -87,6 +98,7 @@ PRESETS: Mapping[str, Preset] = {
     "fna-no-push": Preset(
         objective="furthest-pull",
         optimiser="ifgsm",
+        linf_only=True,
         source=_SMA,
         parameters=_FIFTEEN,
         summary="ablation: only toward the furthest identity",
@@ -94,6 +106,7 @@ PRESETS: Mapping[str, Preset] = {
     "fna-no-pull": Preset(
         objective="push",
         optimiser="ifgsm",
+        linf_only=True,
         source=_SMA,
         parameters=_FIFTEEN,
         summary="ablation: only away from the own identity",
@@ -101,6 +114,7 @@ PRESETS: Mapping[str, Preset] = {
     "fna-public": Preset(
         objective="furthest-sum",
         optimiser="ifgsm",
+        linf_only=True,
         source=f"the public code of {_SMA}",
         parameters=_FIFTEEN,
         summary="fna with a sum of pushes against one pull",
@@ -108,6 +122,7 @@ PRESETS: Mapping[str, Preset] = {
     "sg-ifgsm": Preset(
         objective="push",
         optimiser="ifgsm",
+        linf_only=True,
         references="single",
         source=_SMA,
         parameters=_FIFTEEN,
@@ -129,6 +144,7 @@ PRESETS: Mapping[str, Preset] = {
     "ltm": Preset(
         objective="misrank",
         optimiser="ifgsm",
+        linf_only=True,
         source="Wang et al. 2020 (CVPR; arXiv 2004.04199), its loss for one image",
         parameters=_TWENTY_FOUR,
         summary="nearest right image away, furthest wrong one near",
@@ -136,6 +152,7 @@ PRESETS: Mapping[str, Preset] = {
     "gtm": Preset(
         objective="nearest-wrong",
         optimiser="ifgsm",
+        linf_only=True,
         source=_PROFILE,
         parameters=_TWENTY_FOUR,
         summary="toward the nearest wrong image (greedy top-1 misranking)",
@@ -143,6 +160,7 @@ PRESETS: Mapping[str, Preset] = {
     "gtt": Preset(
         objective="evict",
         optimiser="ifgsm",
+        linf_only=True,
         source=_PROFILE,
         parameters=_TWENTY_FOUR,
         summary="the first candidate falls (greedy top-1 translocation); query side",
@@ -150,6 +168,7 @@ PRESETS: Mapping[str, Preset] = {
     "qa-plus": Preset(
         objective="raise",
         optimiser="ifgsm",
+        linf_only=True,
         source=_RANKING,
         parameters=_TWENTY_FOUR,
         summary="query attack: images of a target identity rise; targeted",
@@ -157,6 +176,7 @@ PRESETS: Mapping[str, Preset] = {
     "qa-minus": Preset(
         objective="evict",
         optimiser="ifgsm",
+        linf_only=True,
         source=_RANKING,
         parameters={**_TWENTY_FOUR, "pool": 0.01},
         summary="query attack: a candidate of the first percent falls; query side",
@@ -164,6 +184,7 @@ PRESETS: Mapping[str, Preset] = {
     "ca-plus": Preset(
         objective="raise",
         optimiser="ifgsm",
+        linf_only=True,
         source=_RANKING,
         parameters=_TWENTY_FOUR,
         summary="candidate attack: a gallery image rises for a target's query; targeted",
@@ -171,6 +192,7 @@ PRESETS: Mapping[str, Preset] = {
     "ca-minus": Preset(
         objective="lower",
         optimiser="ifgsm",
+        linf_only=True,
         source=_RANKING,
         parameters={**_TWENTY_FOUR, "pool": 0.01},
         summary="candidate attack: a gallery image falls for a query near it; gallery side",
@@ -184,6 +206,7 @@ PRESETS: Mapping[str, Preset] = {
     "lta": Preset(
         objective="local-gray",
         optimiser="mifgsm",
+        linf_only=True,
         references="self",
         source="Gong et al. 2022 (CVPR workshops)",
         parameters=_FIFTEEN,
@@ -192,10 +215,34 @@ PRESETS: Mapping[str, Preset] = {
     "di-ti-mi": Preset(
         objective="push",
         optimiser="mifgsm",
+        linf_only=True,
         transforms=("di", "ti"),
         source="Xie et al. 2019 (arXiv 1803.06978), Dong et al. 2019 (arXiv 1904.02884)",
         parameters={"steps": 10},
         summary="for transfer: diverse inputs, smoothed gradients, momentum",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedPreset:
+    """A published universal perturbation: fitted by `robustreid train`, then an attack with the key `perturbation`."""
+
+    #: One line for `robustreid ls attacks`.
+    summary: str
+    source: str
+    #: Raised by hand when the same file can give other images.
+    version: int = 1
+
+
+FITTED: Mapping[str, FittedPreset] = {
+    "uap-retrieval": FittedPreset(
+        summary="one change for all images, fitted on training images: the ranking of landmarks reversed",
+        source="Li, Ji, Liu, Hong, Gao, Tian 2019 (ICCV)",
+    ),
+    "muap": FittedPreset(
+        summary="one change for all images, fitted on training images: a smooth average precision lowered",
+        source="Ding et al. 2021 (TIFS)",
     ),
 }
 

@@ -16,8 +16,11 @@ from torch import Tensor
 from .neighbours import NOBODY, Neighbours
 from .threat import Goal, Side
 
-ReferencePolicy = Literal["other-side", "other-side-cross-camera", "single", "self"]
+ReferencePolicy = Literal["other-side", "other-side-cross-camera", "single", "self", "train"]
 REFERENCE_POLICIES: tuple[ReferencePolicy, ...] = get_args(ReferencePolicy)
+
+#: Policies under which every image of a person is attacked, whoever is on the other side.
+_OWN: tuple[ReferencePolicy, ...] = ("self", "train")
 
 #: Identities that no adversary changes: junk and distractors, as in the paper's code.
 NOT_ATTACKED = NOBODY
@@ -85,7 +88,9 @@ class Selection:
 
 
 def data_needed(policy: ReferencePolicy, side: Side, *, uses_references: bool, uses_peers: bool = False) -> str:
-    """What the adversary must own beside the model: `self`, `labelled query`, `labelled gallery` or both."""
+    """What the adversary must own beside the model: `train`, `self`, `labelled query`, `labelled gallery` or both."""
+    if policy == "train":
+        return "train"
     if policy == "self" or not uses_references:
         return "self"
     if uses_peers:
@@ -113,7 +118,8 @@ def select(
 
     `other-side` takes all images of the identity on the other side, same camera included (the paper's choice);
     `other-side-cross-camera` only those of other cameras; `single` one of `other-side`, seeded per image; `self` the
-    image's own clean feature. A targeted goal takes the target identity in place of the own one.
+    image's own clean feature; `train` is for what was fitted on other images, and attacks whom `self` attacks. A
+    targeted goal takes the target identity in place of the own one.
     """
     by_identity: dict[int, list[int]] = defaultdict(list)
     for index, identity in enumerate(reference.identities.tolist()):
@@ -126,7 +132,7 @@ def select(
         if identity in NOT_ATTACKED:
             members.append(none)
             continue
-        if policy == "self":
+        if policy in _OWN:
             members.append(np.array([index], dtype=np.int64))
             continue
         aim = identity if shift is None else shift.get(identity)
@@ -139,7 +145,7 @@ def select(
         if aim is not None and len(found):
             aims[index] = aim
         members.append(found)
-    return Selection(members=tuple(members), own=policy == "self", target_identities=aims)
+    return Selection(members=tuple(members), own=policy in _OWN, target_identities=aims)
 
 
 def to_references(

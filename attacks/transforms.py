@@ -48,18 +48,29 @@ class DI(Transform):
             raise ValueError(f"di_smallest: expected more than 0 and at most 1, got {self.di_smallest}")
 
     def images(self, images: Tensor, uniform: Callable[[Sequence[int]], Tensor]) -> Tensor:
-        # One bilinear sampling a batch, every image with a scale and a place of its own.
-        lots = uniform((4,)).to(images)
+        # Two matrix products a batch, every image with a size and a place of its own; unlike PyTorch's sampling of a
+        # grid their gradient has the same last bits every time, on a GPU too.
+        lots = uniform((4,)).double()
         scale = self.di_smallest + (1 - self.di_smallest) * lots[:, 1]
-        is_kept = lots[:, 0] >= self.di_probability
-        scale = torch.where(is_kept, torch.ones_like(scale), scale)
-        room = 1 - scale
-        x, y = ((2 * lot - 1) * room for lot in (lots[:, 2], lots[:, 3]))
-        zero = torch.zeros_like(scale)
-        theta = torch.stack([1 / scale, zero, -x / scale, zero, 1 / scale, -y / scale], 1).view(-1, 2, 3)
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        shrunk = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return torch.where(is_kept[:, None, None, None], images, shrunk)
+        scale = torch.where(lots[:, 0] < self.di_probability, scale, 1)
+        rows, columns = (
+            _shrinking(length, scale, lot).to(images)
+            for length, lot in ((images.shape[2], lots[:, 2]), (images.shape[3], lots[:, 3]))
+        )
+        return rows[:, None] @ images @ columns[:, None].mT
+
+
+def _shrinking(length: int, scale: Tensor, place: Tensor) -> Tensor:
+    """Matrices (B, length, length) that shrink a line bilinearly to a share (B,) of its whole pixels, zero around.
+
+    Pixel centres lie at halves, as in `F.interpolate(align_corners=False)`; `place` (B,) in [0, 1) says where.
+    """
+    size = (scale * length).round().clamp_min(1)
+    first = (place * (length - size + 1)).floor()
+    at = torch.arange(length, dtype=scale.dtype, device=scale.device)
+    inside = (at >= first[:, None]) & (at < (first + size)[:, None])
+    source = ((at - first[:, None] + 0.5) * (length / size)[:, None] - 0.5).clamp(0, length - 1)
+    return (1 - (source[:, :, None] - at).abs()).clamp_min(0) * inside[:, :, None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,48 +1,22 @@
-"""From a grid to cells in groups, and what they cost with and without sharing."""
+"""From a grid to cells, in groups that share work."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from .. import UserError
-from ..attacks.objectives import Objective
-from ..attacks.optimisers import Optimiser
-from ..attacks.optimisers.base import is_given
-from ..attacks.references import ReferencePolicy, select
-from ..attacks.threat import Goal, Threat
-from ..attacks.transforms import Lens
+from ..attacks.threat import Side
+from ..models.base import ModelSpec
 from .config.grid import Exclusion, Grid
+from .costs import Cost, attack_cost
 from .datasets.opening import DatasetRequest, OpenSet
-from .datasets.retrieval import RetrievalSet, SideName
 from .evaluation import PROTOCOLS
-from .records import Cell, DatasetRef, PerturbAt, Precision
+from .records import Cell, DatasetRef, PerturbAt
 
 #: Up to this many image sizes, images are perturbed at their own size; beyond, at the model's.
 MAX_NATIVE_SHAPES = 8
-
-#: What is climbed: the objective, and what stands between the images and the model.
-_Hill = tuple[Objective, Lens]
-#: What decides at which images passes are needed: what is climbed, how, and the ball.
-_Walk = tuple[_Hill, Optimiser, Threat]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Image passes: gradients (a forward and a backward each) and forwards without one."""
-
-    gradients: int = 0
-    forwards: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(gradients=self.gradients + other.gradients, forwards=self.forwards + other.forwards)
-
-    @property
-    def work(self) -> int:
-        """In units of a forward: a gradient costs about three."""
-        return 3 * self.gradients + self.forwards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +30,9 @@ class Group:
         """How progress calls it."""
         cell = self.cells[0]
         goal = "" if cell.goal == "untargeted" else f", {cell.goal}"
-        return f"{cell.model.label} on {cell.dataset.label}, {cell.side}{goal}"
+        victims = [each.model.label for each in self.cells if each.surrogate]
+        others = f" against {', '.join(dict.fromkeys(victims))}" if victims else ""
+        return f"{cell.walker.label}{others} on {cell.dataset.label}, {cell.side}{goal}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,102 +57,24 @@ class Plan:
         opened = self.sets.get(group.cells[0].dataset.label)
         return None if opened is None else attack_cost(group.cells, opened.data, shared=shared)
 
-    def clean_cost(self, group: Group) -> Cost:
-        """What the clean features of a group cost."""
+    def clean_cost(self, group: Group, known: Collection[CleanKey] = ()) -> Cost:
+        """What the clean features of a group cost, without those that are known."""
         opened = self.sets.get(group.cells[0].dataset.label)
-        return Cost(forwards=len(opened.data.paths)) if opened else Cost()
+        missing = clean_keys(group) - set(known)
+        return Cost(forwards=len(missing) * len(opened.data.paths)) if opened else Cost()
 
 
-def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> Cost:
-    """Passes of the attacks of cells of one group.
-
-    Shared, equal images need one pass; alone, every cell pays its own, and its own clean features. Less is spent where
-    a walk comes to rest and sees an image again.
-    """
-    if not shared:
-        alike: dict[Hashable, list[Cell]] = {}
-        for cell in cells:
-            alike.setdefault((reference_key(cell), cell.attack, cell.threat), []).append(cell)
-        costs = [(len(same), attack_cost(same[:1], data, shared=True)) for same in alike.values()]
-        return Cost(
-            gradients=sum(count * cost.gradients for count, cost in costs),
-            forwards=sum(count * (cost.forwards + len(data.paths)) for count, cost in costs),
-        )
-    total = Cost()
-    gallery_first = cells[0].side == "both"
-    sides: tuple[SideName, ...] = ("gallery", "query") if gallery_first else (cells[0].side,)  # type: ignore[assignment]
-    for side in sides:
-        # On the second side of `both` every cell has references of its own, so nothing is shared between cells.
-        parts = [[cell] for cell in cells] if gallery_first and side == "query" else [list(cells)]
-        for part in parts:
-            for key in dict.fromkeys(reference_key(cell) for cell in part):
-                same = [cell for cell in part if reference_key(cell) == key]
-                n_images = n_attacked(same[0], data, side)
-                total += _distinct(same, n_images)
-    return total
+#: A model, a data set, and the size at which its images are perturbed: what clean features belong to.
+CleanKey = tuple[str, str, PerturbAt]
 
 
-def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
-    by_seed: dict[int, set[_Walk]] = {}
-    for cell in cells:
-        attack = cell.attack
-        # At epsilon 0 every walk stays at the clean image, whatever was drawn.
-        is_drawn = attack.draws_in_loss or (attack.optimiser.is_random and cell.threat.epsilon)
-        hill = (attack.objective_for(cell.goal), attack.lens)
-        by_seed.setdefault(cell.seed if is_drawn else 0, set()).add((hill, attack.optimiser, cell.threat))
-    # Two seeds share nothing, and under each of them the same walks cost the same.
-    costs = sum((_passes(frozenset(walks), cells[0].precision) for walks in by_seed.values()), Cost())
-    return Cost(gradients=costs.gradients * n_images, forwards=costs.forwards * n_images)
-
-
-@lru_cache(maxsize=2**16)
-def _passes(walks: frozenset[_Walk], precision: Precision) -> Cost:
-    """Passes an image, of walks that draw from one seed."""
-    gradients: dict[_Hill, set[Hashable]] = {}
-    #: Images whose features gradients leave behind, are read on the way, are scored; changed copies of clean ones.
-    passed, values, scored, views = (set[Hashable]() for _ in range(4))
-    for hill, optimiser, threat in walks:
-        objective, lens = hill
-        trace = optimiser.trace(threat)
-
-        def named(point: Hashable, hill: _Hill = hill) -> Hashable:
-            return point if is_given(point) else (hill, point)
-
-        if optimiser.uses_loss:
-            is_random = lens.is_random or objective.moves
-            gradients.setdefault(hill, set()).update(trace.drawn_gradients if is_random else trace.gradients)
-            if objective.moves:
-                views.update((objective, moment) for moment in trace.known_moments)
-            if lens == Lens():
-                passed.update(map(named, trace.gradients))
-        values.update(map(named, trace.values))
-        scored.add(named(trace.final))
-        if not optimiser.is_whole(threat):
-            scored.add(("8-bit", named(trace.final)))
-    # In `fast` another arithmetic walks than scores, so that what was walked through is not known to the scoring.
-    apart = precision == "fast"
-    n_forwards = len(values - passed) + len(scored) if apart else len((values | scored) - passed)
-    n_gradients = sum(lens.samples * len(points) for (_, lens), points in gradients.items())
-    return Cost(gradients=n_gradients, forwards=n_forwards + len(views))
-
-
-def reference_key(cell: Cell) -> tuple[str, int]:
-    """Cells of a group with the same key have the same references, and so attack the same images."""
-    seeded = cell.attack.references == "single" or cell.goal == "targeted"
-    return cell.attack.references, cell.seed if seeded else 0
-
-
-def n_attacked(cell: Cell, data: RetrievalSet, side: SideName) -> int:
-    """How many images of a side the cell's adversary changes."""
-    _, seed = reference_key(cell)
-    return _n_attacked(data, side, cell.attack.references, cell.goal, seed)
-
-
-@lru_cache(maxsize=256)
-def _n_attacked(data: RetrievalSet, side: SideName, policy: ReferencePolicy, goal: Goal, seed: int) -> int:
-    other = data.gallery if side == "query" else data.query
-    chosen = select(policy, attacked=data.side(side).people, reference=other.people, goal=goal, seed=seed)
-    return len(chosen.attacked)
+def clean_keys(group: Group) -> set[CleanKey]:
+    """Whose clean features a group needs: those of the models that are scored, and of the one that is followed."""
+    return {
+        (model.label, cell.dataset.label, cell.perturb_at)
+        for cell in group.cells
+        for model in (cell.model, cell.walker)
+    }
 
 
 def make_plan(grid: Grid, sets: Mapping[str, OpenSet], absent: Sequence[DatasetRequest] = ()) -> Plan:
@@ -221,7 +119,11 @@ def _cells(grid: Grid, sets: Mapping[str, OpenSet]) -> Iterator[Cell]:
                 f"Model {model.label!r} has no input size of its own, so perturb_at `input` means nothing for it; "
                 f"give it an `input_size`, or use perturb_at: native."
             )
-        for attack, threat in itertools.product(grid.attacks, grid.threats):
+        for surrogate, attack, threat in itertools.product(_surrogates(grid, model), grid.attacks, grid.threats):
+            if surrogate is not None:
+                if not attack.optimiser.uses_gradients or attack.is_ensemble:
+                    continue  # what follows no gradient comes from no model, and the standard ensemble knows the model
+                _refuse_transfer(surrogate, model, side, perturb_at)
             seeds = grid.seeds if attack.depends_on_seed(goal) else (0,)
             for seed in seeds:
                 yield Cell(
@@ -234,7 +136,31 @@ def _cells(grid: Grid, sets: Mapping[str, OpenSet]) -> Iterator[Cell]:
                     seed=seed,
                     perturb_at=perturb_at,
                     precision=grid.precision,
+                    surrogate=surrogate,
+                    adaptive=grid.adaptive,
                 )
+
+
+def _surrogates(grid: Grid, model: ModelSpec) -> list[ModelSpec | None]:
+    """Whose gradients are followed to mislead a model: its own (None), those of others, or both."""
+    others = [surrogate for surrogate in grid.surrogates if surrogate.identity() != model.identity()]
+    found: list[ModelSpec | None] = []
+    for knowledge in grid.knowledge:
+        found += [None] if knowledge == "white-box" else others
+    return found
+
+
+def _refuse_transfer(surrogate: ModelSpec, model: ModelSpec, side: Side, perturb_at: PerturbAt) -> None:
+    if side == "both":
+        raise UserError(
+            "knowledge: transfer is defined for one side, query or gallery, not for both; "
+            "choose one, or exclude {knowledge: transfer, side: both}."
+        )
+    if perturb_at == "input" and surrogate.input_size != model.input_size:
+        raise UserError(
+            f"Images perturbed at the input size of {model.label!r} do not fit that of {surrogate.label!r}; "
+            f"use perturb_at: native for knowledge: transfer."
+        )
 
 
 def _perturb_at(grid: Grid, input_size: tuple[int, int] | None, opened: OpenSet | None) -> PerturbAt:
@@ -246,6 +172,8 @@ def _perturb_at(grid: Grid, input_size: tuple[int, int] | None, opened: OpenSet 
 
 def _matches(exclusion: Exclusion, cell: Cell) -> bool:
     pairs = (
+        (exclusion.knowledge, cell.knowledge),
+        (exclusion.surrogate, cell.surrogate.label if cell.surrogate else ""),
         (exclusion.model, cell.model.label),
         (exclusion.dataset, cell.dataset.label),
         (exclusion.attack, cell.attack.name),

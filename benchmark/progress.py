@@ -178,3 +178,24 @@ def reporting() -> Iterator[Reporter]:
         yield bars
     finally:
         bars.close()
+
+
+@dataclass
+class Both:
+    """Moves the bar of the grid and that of the group."""
+
+    whole: Stage
+    stage: Stage
+    work: float
+    _done: float = 0.0
+
+    def advance(self, share: float) -> None:
+        self._done += share
+        self.whole.advance(share * self.work)
+        self.stage.advance(share * self.work)
+
+    def started_anew(self) -> Both:
+        """Itself, with nothing done."""
+        if self._done:
+            self.advance(-self._done)
+        return self

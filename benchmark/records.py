@@ -12,6 +12,7 @@ from ..attacks.catalogue import AttackSpec
 from ..attacks.loss import Passes
 from ..attacks.threat import Goal, Side, Threat
 from ..models.base import ModelSpec
+from ..models.stages import AUTO, Adaptive
 from .evaluation import METRIC_VERSION, Protocol, RankingScores
 
 #: Raised by hand when the numbers of a cell can change.
@@ -20,6 +21,9 @@ ENGINE_VERSION = 2
 Status = Literal["done", "failed", "skipped"]
 PerturbAt = Literal["native", "input"]
 Precision = Literal["exact", "fast"]
+#: Which checks a run makes of its models: `quick` leaves out the attack without a budget. It decides no number.
+Checks = Literal["full", "quick"]
+Knowledge = Literal["white-box", "transfer", "score"]
 
 
 def digest(value: Any) -> str:
@@ -56,12 +60,39 @@ class Cell:
     seed: int
     perturb_at: PerturbAt
     precision: Precision = "exact"
+    #: The model whose gradients are followed, where that is not the one that is scored.
+    surrogate: ModelSpec | None = None
+    #: What the adversary does about stages that hide gradients.
+    adaptive: Adaptive = AUTO
+
+    @property
+    def walker(self) -> ModelSpec:
+        """The model whose gradients are followed."""
+        return self.surrogate or self.model
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the adversary knows of the model that is scored."""
+        if self.surrogate_label:
+            return "transfer"
+        return "score" if self.attack.asks_scores else "white-box"
+
+    @property
+    def surrogate_label(self) -> str | None:
+        """The model that the adversary knows in place of the scored one: it follows it, or has fitted to it."""
+        if self.surrogate:
+            return self.surrogate.label
+        fitted = self.attack.perturbation
+        return fitted.model if fitted and fitted.model_sha256 != self.model.sha256 else None
 
     @cached_property
     def cell_id(self) -> str:
         """Hash of everything that decides the result and nothing else: never a path, a label or a batch size."""
+        surrogate = {"surrogate": self.surrogate.identity()} if self.surrogate else {}
         return digest(
             {
+                **surrogate,
+                **self._adaptive,
                 "engine": ENGINE_VERSION,
                 "metric": METRIC_VERSION,
                 "model": self.model.identity(),
@@ -79,14 +110,24 @@ class Cell:
             }
         )
 
+    @property
+    def _adaptive(self) -> dict[str, Any]:
+        return {} if self.adaptive.is_neutral else {"adaptive": self.adaptive.parameters()}
+
+    @property
+    def attack_parameters(self) -> dict[str, Any]:
+        """The column `attack_params`: the attack's own parameters, and what it was told about stages."""
+        return {**self.attack.parameters(), **self.adaptive.parameters()}
+
     @cached_property
     def label(self) -> str:
         """How people tell cells apart, and what `-k` looks into."""
         goal = "" if self.goal == "untargeted" else f" {self.goal}"
         seed = f" seed={self.seed}" if self.attack.depends_on_seed(self.goal) else ""
+        surrogate = f" from {self.surrogate.label}" if self.surrogate else ""
         return (
             f"{self.model.label} {self.dataset.label} {self.attack.label} "
-            f"{self.threat.norm} {self.threat.label} {self.side}{goal}{seed}"
+            f"{self.threat.norm} {self.threat.label} {self.side}{goal}{seed}{surrogate}"
         )
 
     @property
@@ -94,8 +135,9 @@ class Cell:
         """Cells with the same key share decoded images, clean features, references and gradients."""
         return digest(
             {
+                **self._adaptive,
                 "engine": ENGINE_VERSION,
-                "model": self.model.identity(),
+                "model": self.walker.identity(),
                 "dataset": self.dataset.sha256,
                 "protocol": [self.dataset.protocol.name, self.dataset.protocol.version],
                 "side": self.side,

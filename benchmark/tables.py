@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .config.reading import printable
-from .planner import Cost
+from .costs import Cost
+from .planner import CleanKey, clean_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ def results_table(frame: pd.DataFrame) -> str:
         if row["status"] != "done":
             scores = ["-", row["status"], "-", row["status"]]
         side = row["side"] if row["goal"] == "untargeted" else f"{row['side']}, targeted"
-        head = (row["model"], row["dataset"], side, row["attack"], row["epsilon_label"])
+        surrogate = f" from {row['surrogate']}" if isinstance(row.get("surrogate"), str) else ""
+        head = (row["model"], row["dataset"], side, f"{row['attack']}{surrogate}", row["epsilon_label"])
         rows.append([*map(str, head), *scores, _points(row["chance_mAP"])])
     titles = ("model", "data", "side", "attack", "epsilon", "Rank-1", "attacked", "mAP", "attacked", "chance mAP")
     return text_table(titles, rows)
@@ -70,7 +72,7 @@ def results_table(frame: pd.DataFrame) -> str:
 def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -> str:
     """A line a group: cells, what stands, passes alone and shared; then the sums."""
     lines, alone, shared, n_pending = [], Cost(), Cost(), 0
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[CleanKey] = set()
     for group in plan.groups(chosen):
         pending = tuple(cell for cell in group.cells if cell.cell_id not in stands)
         n_pending += len(pending)
@@ -81,11 +83,8 @@ def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -
         rest = costs if len(pending) == len(group.cells) else _costs(plan, type(group)(cells=pending))
         alone += rest[0] or Cost()
         shared += rest[1] or Cost()
-        first = group.cells[0]
-        key = (first.model.label, first.dataset.label, first.perturb_at)
-        if key not in seen:
-            seen.add(key)
-            shared += plan.clean_cost(group)
+        shared += plan.clean_cost(group, seen)
+        seen |= clean_keys(group)
     head = ("group", "cells", "stand", "gradients", "shared", "forwards", "shared")
     text = [text_table(head, lines)]
     text += [printable(f"{request.label}: not found: {request.root}") for request in plan.absent]

@@ -107,6 +107,11 @@ class Board:
         return f"{self.dataset}, {self.side} attacked{', L2' if self.norm == 'l2' else ''}"
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """Of any of its results."""
+        return tuple(sorted({flag for result in (*self.results, *self.targeted) for flag in result.flags}))
+
+    @property
     def chance(self) -> float | None:
         """MAP of a random order, a fraction."""
         return next((chance for r in self.results if (chance := r.score("chance_mAP")) is not None), None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..leaderboards.flags import flags_across
 from .reading import PlannedCell, RunFiles, read_run
 from .results import Result, Results, Run, Status
 
@@ -43,12 +45,15 @@ def load_results(directories: Sequence[Path]) -> Results:
             # A cell that two runs share: the first row counts, and a row counts more than none.
             if known is None or (known.status == "missing" and row is not None):
                 seen[cell.cell_id] = result
+    beside = flags_across([{**result.row, "status": result.status} for result in seen.values() if result.row])
     return Results(
         runs=tuple(
             Run(name=_name(run), path=run.path, grid=run.grid, labels=tuple(cell.label for cell in run.planned))
             for run in files
         ),
-        results=tuple(seen.values()),
+        results=tuple(
+            replace(result, beside_others=beside.get(result.cell_id, frozenset())) for result in seen.values()
+        ),
         unplaced=tuple(dict.fromkeys(unplaced)),
     )
 

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from .. import __version__
+from ..attacks.reliability.thresholds import words
 from .boards import Board
 from .naming import printable, short, slug
 from .results import Result, points
@@ -113,6 +114,7 @@ class Pages:
         self._environment.filters |= {"points": points, "short": short, "printable": printable}
         self._environment.globals |= {
             "kept": kept,
+            "words": words,
             "board_address": board_address,
             "model_address": model_address,
             "version": __version__,

@@ -61,6 +61,8 @@ class Result:
     label: str
     #: The stored row under the names of its columns (docs/store.md); empty for a missing cell.
     row: Mapping[str, Any] = field(repr=False)
+    #: Flags that it raises beside the other rows.
+    beside_others: frozenset[str] = frozenset()
 
     def score(self, column: str) -> float | None:
         """A stored score, a fraction in [0, 1]; None where the cell is not done or the column is null."""
@@ -69,9 +71,10 @@ class Result:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How far to believe it."""
+        """How far to believe it: what its row says, and what it raises beside the other rows."""
         found = self.row.get("flags")
-        return () if found is None else tuple(str(flag) for flag in found)
+        own = () if found is None else tuple(str(flag) for flag in found)
+        return own + tuple(sorted(self.beside_others - set(own)))
 
     @property
     def radius(self) -> float:

@@ -9,6 +9,7 @@ from ..threat import Goal
 from .base import Given, Objective
 from .metric import Furthest, FurthestPull, FurthestSum, LocalGray, Opposite, Pull, Push, Self, TargetFeature
 from .ranking import Evict, Lower, Misrank, NearestWrong, Raise, SoftAP
+from .toward import TowardNearest
 
 __all__ = ["OBJECTIVES", "Given", "Objective", "Pull", "Push", "objective_for"]
 
@@ -22,6 +23,7 @@ OBJECTIVES: Mapping[str, type[Objective]] = {
     "furthest-sum": FurthestSum,
     "misrank": Misrank,
     "nearest-wrong": NearestWrong,
+    "toward-nearest": TowardNearest,
     "evict": Evict,
     "raise": Raise,
     "lower": Lower,

@@ -27,8 +27,8 @@ class Objective(ABC):
     vanishes: ClassVar[bool] = False
     #: Whether it looks at changed copies of the clean images, anew in every step (`view`).
     moves: ClassVar[bool] = False
-    #: Whether it looks at other images of the attacked side.
-    uses_peers: ClassVar[bool] = False
+    #: On which sides it looks at other images of the attacked side too.
+    peers_on: ClassVar[tuple[Side, ...]] = ()
     #: Whether it looks at images of the other side at all, or only at the attacked one.
     uses_others: ClassVar[bool] = True
     #: Where it has a meaning.

@@ -137,7 +137,8 @@ class TargetFeature(Objective):
 class LocalGray(Self):
     """LTA: away from the feature of the clean image with a random rectangle turned gray, drawn anew in every step.
 
-    Areas are 2 to 40 percent of the image and aspect ratios 0.3 to 3.3, as in the public code.
+    ||f - f(gray)||^2 of unit features. Areas are 2 to 40 percent of the image and heights 0.3 to 3.3 times widths, as
+    in the public code; a rectangle that is too wide or tall for the image is cut off there, not drawn again.
     """
 
     vanishes: ClassVar[bool] = False
@@ -160,6 +161,9 @@ class LocalGray(Self):
     @property
     def is_random(self) -> bool:
         return True
+
+    def __call__(self, features: Tensor, references: References) -> Tensor:
+        return (F.normalize(features) - F.normalize(clean_of(references))).square().sum(1)
 
     def view(self, clean: Tensor, uniform: Callable[[Sequence[int]], Tensor]) -> Tensor:
         height, width = clean.shape[-2:]

@@ -108,7 +108,7 @@ class Lower(_Fall):
     """CA-: an image of the gallery falls for chosen queries q, -mean over q, x of [d(q, x) - d(q, f)]_+."""
 
     sides: ClassVar[tuple[Side, ...]] = _GALLERY
-    uses_peers: ClassVar[bool] = True
+    peers_on: ClassVar[tuple[Side, ...]] = _GALLERY
 
     def __call__(self, features: Tensor, references: References) -> Tensor:
         near = neighbours_of(references)
@@ -126,6 +126,7 @@ class Raise(_Candidates):
     """
 
     goals: ClassVar[tuple[Goal, ...]] = _TARGETED
+    peers_on: ClassVar[tuple[Side, ...]] = _GALLERY
 
     def __call__(self, features: Tensor, references: References) -> Tensor:
         near = neighbours_of(references)

@@ -40,7 +40,8 @@ class APGD(Optimiser):
     Croce and Hein 2020 (ICML, arXiv 2003.01690), algorithm 1: z = P(x_k + eta s(g)), x_(k+1) = P(x_k + a (z - x_k) +
     (1 - a) (x_k - x_(k-1))) with a = 0.75 (1 in the first step). At a checkpoint eta is halved, and the walk goes on
     from the best image, where fewer than rho of the steps since the last one gained, or where neither eta nor the best
-    value has changed since then. From random points of the ball; of several restarts the best is kept, per image.
+    value has changed since then. As in the authors' code a checkpoint of w steps looks at x_w, not one step later,
+    which would be thrown away. From random points of the ball; of several restarts the best is kept, per image.
     """
 
     is_random: ClassVar[bool] = True
@@ -68,7 +69,7 @@ class APGD(Optimiser):
         best, best_value, best_gradient = now, value, gradient
         eta = torch.full_like(_wide(value), 2 * threat.radius)
         # Since the last checkpoint: how many steps gained, the best value then, and whether eta was halved there.
-        gained, last_best, was_halved = torch.zeros_like(value), best_value, torch.ones_like(value, dtype=torch.bool)
+        gained, last_best, was_halved = torch.zeros_like(value), best_value, torch.zeros_like(value, dtype=torch.bool)
         at, last = set(checkpoints(self.steps)), 0
         for step in range(1, self.steps + 1):
             aim = norm.project(now + eta * norm.direction(gradient), clean, threat.radius)
@@ -94,7 +95,6 @@ class APGD(Optimiser):
                     torch.where(_wide(stalls), kept, new) for kept, new in ((best, now), (best_gradient, gradient))
                 )
                 value = torch.where(stalls, best_value, value)
-                before = torch.where(_wide(stalls), now, before)
                 gained, last_best, was_halved, last = torch.zeros_like(gained), best_value, stalls, step
         return from_counts(best)
 

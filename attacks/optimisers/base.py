@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from ..draw import Draw
 from ..loss import Loss, Moment
 from ..norms import NORM
-from ..threat import Threat
+from ..threat import Goal, Threat
 
 #: More steps an image than anybody takes; a slip of the keyboard should not hang a plan.
 MAX_STEPS = 100_000
@@ -71,6 +71,8 @@ class Optimiser(ABC):
     is_random: ClassVar[bool] = False
     #: Whether the loss is looked at.
     uses_loss: ClassVar[bool] = True
+    #: Whether gradients are taken; where not, the adversary asks for values alone.
+    uses_gradients: ClassVar[bool] = True
     #: Whether the first gradient is taken at the clean image.
     starts_clean: ClassVar[bool] = False
 
@@ -81,6 +83,17 @@ class Optimiser(ABC):
     @abstractmethod
     def trace(self, threat: Threat) -> Trace:
         """What `run` needs for one threat."""
+
+    def parameters(self) -> dict[str, Any]:
+        """What decides its numbers, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    def refuse(self, attack: str, threat: Threat, goal: Goal) -> None:  # noqa: B027 (most have nothing to refuse)
+        """UserError where it has no meaning; `attack` is what the user calls it."""
+
+    def flags(self, threat: Threat) -> frozenset[str]:  # noqa: ARG002
+        """What a reader of its numbers must know."""
+        return frozenset()
 
     def is_whole(self, threat: Threat) -> bool:
         """Whether 8-bit images stay 8-bit images by construction, so that rounding them changes nothing."""

@@ -22,6 +22,7 @@ class Noise(Optimiser):
 
     is_random: ClassVar[bool] = True
     uses_loss: ClassVar[bool] = False
+    uses_gradients: ClassVar[bool] = False
 
     def run(self, loss: Loss, images: Tensor, threats: Sequence[Threat], draw: Draw) -> list[Tensor]:  # noqa: ARG002
         clean = to_counts(images)

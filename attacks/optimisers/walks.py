@@ -13,6 +13,7 @@ from torch import Tensor
 from ..counts import from_counts, to_counts
 from ..draw import Draw
 from ..loss import Loss
+from ..norms import NORM
 from ..threat import Threat
 from .base import CLEAN, MAX_STEPS, Optimiser, Trace, move, random_start, start_point, stays_whole
 
@@ -43,13 +44,13 @@ def _point(threat: Threat, size: Fraction, momentum: float, step: int) -> Hashab
     """The name of the images after `step` steps.
 
     It tells the ball apart only once the ball can bind, and momentum only from the second step on, since the first
-    direction is the gradient's own. L2 lengths are rounded, so there a ball may bind where it is just reached, and
-    the first direction depends on the scale that momentum gives it.
+    direction is the gradient's own. L2 lengths are rounded, so there a ball may bind where it is just reached, be it
+    by the first step, and the first direction depends on the scale that momentum gives it.
     """
     if step == 0 or threat.epsilon == 0 or size == 0:
         return CLEAN
     rounded = threat.norm == "l2"
-    binds = step * size > threat.epsilon or (rounded and step > 1 and step * size == threat.epsilon)
+    binds = step * size > threat.epsilon or (rounded and step * size == threat.epsilon)
     own = threat.epsilon if binds else None
     return ("walk", threat.norm, size, momentum if step > 1 or rounded else 0.0, step, own)
 
@@ -95,7 +96,7 @@ class IFGSM(Optimiser):
         alpha = float(self.step_size * 255)
         counts, direction = self._start(clean, threat, draw), torch.zeros_like(clean)
         for step in range(self.n_steps(threat)):
-            gradient = loss.gradient(from_counts(self._look(counts, direction, alpha)), (0, step))
+            gradient = loss.gradient(from_counts(self._look(counts, direction, alpha, threat)), (0, step))
             if self.momentum:
                 scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
                 direction = self.momentum * direction + gradient / scale
@@ -107,7 +108,7 @@ class IFGSM(Optimiser):
     def _start(self, clean: Tensor, threat: Threat, draw: Draw) -> Tensor:  # noqa: ARG002
         return clean
 
-    def _look(self, counts: Tensor, direction: Tensor, alpha: float) -> Tensor:  # noqa: ARG002
+    def _look(self, counts: Tensor, direction: Tensor, alpha: float, threat: Threat) -> Tensor:  # noqa: ARG002
         """Where the next gradient is taken."""
         return counts
 
@@ -131,14 +132,17 @@ class NIFGSM(MIFGSM):
     """MI-FGSM with Nesterov's look ahead: gradients are taken where the momentum would lead, x + alpha mu g.
 
     Lin et al. 2020 (ICLR, arXiv 1908.06281), with the gradient's mean absolute value as its unit, as everywhere here.
+    For L2, where steps are as long as alpha, g is made one long first. The place looked at is kept in [0, 1].
     """
 
-    def _look(self, counts: Tensor, direction: Tensor, alpha: float) -> Tensor:
+    def _look(self, counts: Tensor, direction: Tensor, alpha: float, threat: Threat) -> Tensor:
+        if threat.norm == "l2":
+            direction = NORM[threat.norm].direction(direction)
         return (counts + alpha * self.momentum * direction).clamp(0, 255)
 
     def trace(self, threat: Threat) -> Trace:
         points = [_point(threat, self.step_size, self.momentum, step) for step in range(self.n_steps(threat) + 1)]
-        ahead = [CLEAN if point is CLEAN else ("ahead", point) for point in points]
+        ahead = [CLEAN if point is CLEAN else ("ahead", self.momentum, point) for point in points]
         # The first step is that of MI-FGSM; later ones have looked elsewhere.
         final = points[-1] if len(points) == 2 else ahead[-1]
         return Trace(gradients=tuple(ahead[:-1]), values=(), final=final)
@@ -164,15 +168,13 @@ class RandomIFGSM(IFGSM):
         return random_start(clean, threat, draw, 0)
 
     def trace(self, threat: Threat) -> Trace:
-        first = start_point(threat, 0)
-        momentum = self.momentum
-        later = [
-            CLEAN
-            if threat.epsilon == 0
-            else ("from-random", threat, self.step_size, momentum if step > 1 else 0.0, step)
-            for step in range(1, self.n_steps(threat) + 1)
-        ]
-        points = [first, *later]
+        def point(step: int) -> Hashable:
+            if step == 0 or threat.epsilon == 0:
+                return start_point(threat, 0)
+            momentum = self.momentum if step > 1 or threat.norm == "l2" else 0.0
+            return ("from-random", threat, self.step_size, momentum, step)
+
+        points = [point(step) for step in range(self.n_steps(threat) + 1)]
         return Trace(gradients=tuple(points[:-1]), values=(), final=points[-1])
 
     def is_whole(self, threat: Threat) -> bool:

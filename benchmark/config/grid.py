@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import UserError
-from ...attacks.catalogue import AttackSpec, resolve_attack
+from ...attacks.catalogue import AttackSpec
 from ...attacks.threat import Goal, NormName, Side, Threat, parse_epsilon
 from ...models.base import ModelSpec, Normalise
 from ...models.registry import unknown
+from ...models.stages import AUTO, OFF, Adaptive
 from ..datasets.opening import DatasetRequest
-from ..records import Precision
+from ..perturbations import attack_of
+from ..records import Checks, Knowledge, Precision
 from .reading import Document, Place, changed, parse_document, read_document
-from .schema import KEYS, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, NormaliseEntry, check
+from .schema import KEYS, AdaptiveEntry, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, NormaliseEntry, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class Exclusion:
     side: Side | None
     goal: Goal | None
     seed: int | None
+    knowledge: Knowledge | None
+    surrogate: str | None
 
     def __str__(self) -> str:
         """As the file has it: `model: osnet, side: query`."""
@@ -52,7 +56,12 @@ class Grid:
     seeds: tuple[int, ...]
     perturb_at: Literal["auto", "native", "input"]
     precision: Precision
+    knowledge: tuple[Knowledge, ...]
+    #: The models whose gradients are followed to mislead others.
+    surrogates: tuple[ModelSpec, ...]
     exclusions: tuple[Exclusion, ...]
+    adaptive: Adaptive = AUTO
+    checks: Checks = "full"
 
 
 def load_grid(path: str | Path, changes: Sequence[str] = ()) -> Grid:
@@ -109,13 +118,18 @@ class _Resolver:
         norm: NormName = file.norm
         self._each("models", list(enumerate(file.models)), self._add_model)
         datasets = self._each("datasets", file.datasets, self._dataset)
-        attacks = self._each("attacks", file.attacks, lambda entry: resolve_attack(entry.name, entry.model_extra))
+        attacks = self._each("attacks", file.attacks, lambda entry: attack_of(entry, self._path))
         threats = self._each("epsilons", file.epsilons, lambda value: _threat(value, norm))
         for section, entries in (("models", file.models), ("datasets", file.datasets)):
             self._unique(section, [entry.name for entry in entries])
         self._same_models()
+        labelled = {file.models[index].name: model for index, model in self.models.items()}
+        surrogates = self._each(
+            "surrogates", file.surrogates or list(labelled), lambda name: _surrogate(name, file, labelled)
+        )
         known = {
             "model": [entry.name for entry in file.models],
+            "surrogate": [entry.name for entry in file.models],
             "dataset": [entry.name for entry in file.datasets],
             "attack": [entry.name for entry in file.attacks],
         }
@@ -133,7 +147,11 @@ class _Resolver:
             seeds=tuple(dict.fromkeys(file.seeds)),
             perturb_at=file.perturb_at,
             precision=file.precision,
+            knowledge=tuple(dict.fromkeys(file.knowledge)),
+            surrogates=tuple(surrogates),
             exclusions=tuple(exclusions),
+            adaptive=_adaptive(file.adaptive),
+            checks=file.checks,
         )
 
     def _each(self, section: str, entries: Sequence[Any], make: Callable[[Any], Any]) -> list[Any]:
@@ -179,7 +197,13 @@ class _Resolver:
             from ..datasets.synthetic.crowd import Crowd
 
             Crowd(**entry.options)
-        return DatasetRequest(label=entry.name, format=layout, root=self._path(entry.root), options=entry.options)
+        return DatasetRequest(
+            label=entry.name,
+            format=layout,
+            root=self._path(entry.root),
+            options=entry.options,
+            queries=entry.queries,
+        )
 
     def _add_model(self, numbered: tuple[int, ModelEntry]) -> None:
         index, entry = numbered
@@ -230,6 +254,23 @@ def _threat(value: str | float, norm: NormName) -> Threat:
     return Threat(norm=norm, epsilon=parse_epsilon(value, norm))
 
 
+def _adaptive(asked: str | AdaptiveEntry) -> Adaptive:
+    if isinstance(asked, str):
+        return OFF if asked == "off" else AUTO
+    bpda = None if asked.bpda is None else tuple(dict.fromkeys(asked.bpda))
+    return Adaptive(bpda=bpda, eot=asked.eot)
+
+
+def _surrogate(name: str, file: GridFile, models: Mapping[str, ModelSpec]) -> ModelSpec:
+    if file.surrogates and "transfer" not in file.knowledge:
+        raise UserError(
+            "surrogates are followed under `knowledge: transfer` only; add `knowledge: [white-box, transfer]`."
+        )
+    if name not in models:
+        raise unknown("surrogate", name, [entry.name for entry in file.models])
+    return models[name]
+
+
 def _exclusion(entry: ExcludeEntry, known: Mapping[str, list[str]], norm: NormName) -> Exclusion:
     if entry == ExcludeEntry():
         raise UserError(
@@ -247,4 +288,6 @@ def _exclusion(entry: ExcludeEntry, known: Mapping[str, list[str]], norm: NormNa
         side=entry.side,
         goal=entry.goal,
         seed=entry.seed,
+        knowledge=entry.knowledge,
+        surrogate=entry.surrogate,
     )

@@ -18,7 +18,7 @@ from pydantic import (
 from ... import UserError
 from ...attacks.threat import Goal, NormName, Side
 from ...models.base import Metric
-from ..records import Precision
+from ..records import Checks, Precision
 from .problems import validate
 from .reading import Document
 
@@ -93,6 +93,7 @@ class DatasetEntry(_Entry):
 
     format: str | None = None
     root: str | None = None
+    queries: Annotated[int, Field(strict=True, ge=1)] | None = None
     seed: _Seed | None = None
     identities: _Count | None = None
     cameras: _Count | None = None
@@ -112,6 +113,21 @@ class AttackEntry(_Entry):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
+class AdaptiveEntry(BaseModel):
+    """`adaptive: {bpda: [...], eot: N}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    bpda: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    eot: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+
+
+_Adaptive = Annotated[
+    Annotated[Literal["auto", "off"], Tag("word")] | Annotated[AdaptiveEntry, Tag("settings")],
+    Discriminator(lambda value: "settings" if isinstance(value, dict | AdaptiveEntry) else "word"),
+]
+
+
 class ExcludeEntry(BaseModel):
     """Cells to leave out: those that match every key given."""
 
@@ -124,6 +140,8 @@ class ExcludeEntry(BaseModel):
     side: Side | None = None
     goal: Goal | None = None
     seed: _Seed | None = None
+    knowledge: Literal["white-box", "transfer"] | None = None
+    surrogate: str | None = None
 
 
 _Models = Annotated[ModelEntry, BeforeValidator(_named)]
@@ -144,10 +162,16 @@ class GridFile(BaseModel):
     side: Annotated[list[Side], BeforeValidator(_as_list), Field(min_length=1)]
     goal: Annotated[list[Goal], BeforeValidator(_as_list), Field(min_length=1)] = ["untargeted"]
     norm: NormName = "linf"
+    knowledge: Annotated[list[Literal["white-box", "transfer"]], BeforeValidator(_as_list), Field(min_length=1)] = [
+        "white-box"
+    ]
+    surrogates: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     seeds: Annotated[list[_Seed], BeforeValidator(_as_list), Field(min_length=1)] = [0]
     precision: Precision = "exact"
     folding: bool = True
     perturb_at: Literal["auto", "native", "input"] = "auto"
+    adaptive: _Adaptive = "auto"
+    checks: Checks = "full"
     exclude: list[ExcludeEntry] = []
 
 
@@ -158,12 +182,15 @@ KEYS: dict[str, tuple[str, ...]] = {
     "datasets": tuple(DatasetEntry.model_fields),
     "exclude": tuple(ExcludeEntry.model_fields),
     "normalise": tuple(NormaliseEntry.model_fields),
+    "adaptive": tuple(AdaptiveEntry.model_fields),
 }
 
 #: Keys with a fixed number of values.
 _FIXED = {
     "mean": "three numbers",
     "std": "three numbers above 0",
+    "bpda": "a list of names of sub-modules",
+    "eot": "1 to 1000 samples a gradient",
     "input_size": "two whole numbers above 0, [height, width]",
 }
 

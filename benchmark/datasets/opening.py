@@ -11,7 +11,7 @@ from ..progress import Reporter, staged
 from ..records import DatasetRef
 from .catalogue import DRAWN, open_dataset
 from .manifest import Manifest, read_manifest
-from .retrieval import RetrievalSet
+from .retrieval import RetrievalSet, with_queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class DatasetRequest:
     root: Path | None
     #: Who is drawn, for such a set.
     options: Mapping[str, int] = field(default_factory=dict)
+    #: How many of its queries are used; None is all.
+    queries: int | None = None
 
     @property
     def is_there(self) -> bool:
@@ -51,7 +53,7 @@ def open_sets(
 
     Raises:
         UserError: a set that is not there, unless `allow_absent`.
-        InvalidFileError: a set that is not what it should be.
+        InvalidFileError: a set that is not what it should be, or has fewer queries than were asked for.
     """
     sets, absent = {}, []
     for request in requests:
@@ -59,6 +61,8 @@ def open_sets(
             absent.append(request)
             continue
         data = open_dataset(request.label, request.format, request.root, request.options, reporter)
+        if request.queries is not None:
+            data = with_queries(data, request.queries)
         with staged(reporter, f"reading {request.label}", len(data.paths)) as stage:
             sets[request.label] = OpenSet(
                 data=data, manifest=read_manifest(data, workers=workers, advance=stage.advance)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import InvalidFileError
 from ...attacks.references import Person
 from ..evaluation import Labels, Protocol
 
@@ -47,6 +49,11 @@ class Images:
         """What attacks need to know."""
         return Person(identities=self.identities, cameras=self.cameras, image_ids=self.paths)
 
+    def part(self, places: NDArray[np.int64]) -> Images:
+        """Some of them."""
+        paths = tuple(self.paths[place] for place in places.tolist())
+        return Images(paths=paths, identities=self.identities[places], cameras=self.cameras[places])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RetrievalSet:
@@ -69,3 +76,18 @@ class RetrievalSet:
     def paths(self) -> tuple[str, ...]:
         """Every image, queries first: the order of manifests and of decoded pixels."""
         return self.query.paths + self.gallery.paths
+
+
+def with_queries(data: RetrievalSet, count: int) -> RetrievalSet:
+    """The same set with `count` of its queries, always the same ones: those whose names hash lowest.
+
+    Raises:
+        InvalidFileError: it has fewer.
+    """
+    if count > len(data.query):
+        raise InvalidFileError(
+            f"Data set {data.label!r} has {len(data.query)} queries, and {count} were asked for; lower `queries`."
+        )
+    digests = [hashlib.blake2b(path.encode()).digest() for path in data.query.paths]
+    chosen = np.sort(np.array(sorted(range(len(digests)), key=digests.__getitem__)[:count], dtype=np.int64))
+    return replace(data, query=data.query.part(chosen))

@@ -15,6 +15,8 @@ from .scores import (
     RankingScores,
     chance,
     score,
+    values_of,
+    with_hits_of,
 )
 from .similarity import GRID, METRIC_VERSION, NonFiniteFeatureError
 from .ties import TieGroups
@@ -39,4 +41,6 @@ __all__ = [
     "chance",
     "rank",
     "score",
+    "values_of",
+    "with_hits_of",
 ]

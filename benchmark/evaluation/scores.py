@@ -13,7 +13,7 @@ others are counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -154,7 +154,7 @@ def score(ranking: Ranking) -> tuple[QueryScores, RankingScores]:
             f"nothing to score: no query of {ranking.n_query} has a gallery image of its identity under another camera "
             f"among {ranking.n_gallery}; check the identities and cameras of both sides"
         )
-    expected = _query_values(ranking, ranking.groups)
+    expected = values_of(ranking)
     queries = QueryScores(
         **vars(expected),
         query_index=ranking.query_index,
@@ -178,6 +178,30 @@ def score(ranking: Ranking) -> tuple[QueryScores, RankingScores]:
         n_gallery=ranking.n_gallery,
         n_identity=ranking.n_identity,
     )
+
+
+def values_of(ranking: Ranking) -> QueryValues:
+    """Scores of each valid query (none is none), expected over random order within ties."""
+    return _query_values(ranking, ranking.groups)
+
+
+def with_hits_of(
+    scores: tuple[QueryScores, RankingScores], others: tuple[QueryScores, RankingScores]
+) -> tuple[QueryScores, RankingScores]:
+    """AP and INP of one ranking beside first ranks and hits of another: two adversaries, each with its own images."""
+    (queries, means), (other_queries, other_means) = scores, others
+
+    def mixed(own: QueryValues, other: QueryValues) -> dict[str, NDArray[np.float64]]:
+        precisions = {"ap": own.ap, "ap_trapezoid": own.ap_trapezoid, "inp": own.inp}
+        return {**precisions, "first_rank": other.first_rank, "hit": other.hit}
+
+    ranks = {name: getattr(other_means, name) for name in ("rank1", "rank5", "rank10", "rank20")}
+    return QueryScores(
+        **mixed(queries, other_queries),
+        query_index=queries.query_index,
+        optimistic=QueryValues(**mixed(queries.optimistic, other_queries.optimistic)),
+        pessimistic=QueryValues(**mixed(queries.pessimistic, other_queries.pessimistic)),
+    ), replace(means, **ranks)
 
 
 def chance(positives: NDArray[np.int64], images: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

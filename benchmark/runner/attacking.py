@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -10,30 +9,30 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import StorageError
-from ...attacks.base import Attempt
-from ...attacks.counts import quantise
 from ...attacks.draw import Draw
-from ...attacks.loss import FeatureMemo, Loss, Passes
-from ...attacks.norms import NORM
+from ...attacks.loss import FeatureMemo
 from ...attacks.references import References, Selection, to_references
 from ...models.base import Embedder
 from ...models.precision import Arithmetic, switched
+from ..costs import reference_key
 from ..datasets.retrieval import RetrievalSet, SideName
-from ..evaluation import NonFiniteFeatureError
-from ..planner import reference_key
 from ..records import Cell
 from ..store.directory import RunDirectory
 from .batches import Batch, SideImages, make_batches
-from .features import to_rows
+from .failures import describe, is_out_of_memory
+from .hills import Hills
 from .journal import BatchResult, Journal
+from .judging import Judge
 from .keeping import Keeper, Keeping
+from .loading import LoadedModel
 from .prefetch import ahead
+from .scoring import Scorer
 from .surroundings import Surroundings
+from .walks import Walked, score_walk, walk_alone, walk_ensemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +59,11 @@ class Arena:
     run: RunDirectory
     journal: Journal
     data: RetrievalSet
-    #: The model that is scored, and whose clean features are known.
-    embedder: Embedder
-    #: The model whose gradients are followed, and what it computes in; None where it is the same.
-    twin: tuple[Embedder, Arithmetic] | None
+    #: The model whose gradients are followed.
+    walker: LoadedModel
+    #: The models that are scored, by label; the walker is one of them where it is attacked itself. And who scores.
+    victims: Mapping[str, Embedder]
+    scorers: Mapping[str, Scorer]
     images: Callable[[SideName], SideImages]
     batch_size: int
     keeping: Keeping
@@ -156,30 +156,54 @@ def _run_batch(
     """
     people = arena.data.side(side)
     n_real = len(batch.indices)
-    references = bank.of_batch(batch, images)
-    memo = walked_memo = FeatureMemo(batch.placed(arena.embedder), n_real)
+    walked_memo = FeatureMemo(batch.placed(arena.walker.embedder), n_real)
+    memos = {arena.walker.label: walked_memo}
     arithmetic: Arithmetic = "float32"
-    if arena.twin:
-        follower, arithmetic = arena.twin
+    if arena.walker.twin:
+        follower, arithmetic = arena.walker.twin
         walked_memo = FeatureMemo(batch.placed(follower), n_real)
+    for label in {cell.model.label for cell in cells} - memos.keys():
+        memos[label] = FeatureMemo(batch.placed(arena.victims[label]), n_real)
     ids = tuple(people.paths[index] for index in batch.indices) + ("",) * (batch.size - n_real)
-    losses: dict[Hashable, Loss] = {}
+    hills = Hills(
+        memo=walked_memo,
+        references=bank.of_batch(batch, images),
+        surroundings=bank.surroundings,
+        batch=batch,
+        images=images,
+        is_first=bool(batch.indices[0] == bank.selection.attacked[0]),
+    )
+    walks: dict[Hashable, Walked] = {}
+    doubts: dict[str, frozenset[str]] = {}
 
-    def walk(cell: Cell) -> _Walked:
+    def walk(cell: Cell) -> Walked:
         attack, draw = cell.attack, Draw(cell.seed, ids)
-        objective = attack.objective_for(cell.goal)
-        key = (objective, attack.lens, cell.seed if attack.draws_in_loss else None)
-        if key not in losses:
-            seen = references
-            if objective.needs_neighbours:
-                seen = replace(seen, neighbours=bank.surroundings.of_batch(batch, seen, draw))
-            losses[key] = Loss(walked_memo, objective, seen, clean=images, lens=attack.lens, draw=draw)
-        return _walk(cell, losses[key], images, draw)
+        lens = arena.walker.lens(attack.lens)
+        if attack.is_ensemble:
+            victim = memos[cell.model.label]
+            scorer = arena.scorers[cell.model.label]
+            judge = Judge(data=arena.data, scorer=scorer, batch=batch, features=victim.features)
+            return walk_ensemble(
+                cell,
+                lambda member: hills.of(member.objective, lens, draw).loss,
+                {walked_memo, victim},
+                judge,
+                images,
+                draw,
+            )
+        hill = hills.of(attack.objective_for(cell.goal), lens, draw)
+        doubts[cell.cell_id] = hill.flags if attack.optimiser.uses_gradients else frozenset()
+        known = walks.get(what := (attack, cell.threat, draw))
+        # Attacked once, whoever is scored on it.
+        walks[what] = walk_alone(cell, hill.loss, images, draw) if known is None else known.again()
+        return walks[what]
 
     def finish(cell: Cell) -> BatchResult:
-        result, scored = _score(cell, walked[cell.cell_id], memo, images)
+        result, scored = score_walk(cell, walked[cell.cell_id], memos[cell.model.label], images)
+        flags = result.flags | doubts.get(cell.cell_id, frozenset())
         if arithmetic != "float32":
-            result = replace(result, flags=result.flags | {f"gradients-{arithmetic}"})
+            flags |= {f"gradients-{arithmetic}"}
+        result = replace(result, flags=flags)
         if keeper := keepers.get(cell.cell_id):
             keeper.keep(batch, result.features, scored)
         return result
@@ -207,57 +231,3 @@ def _each(arena: Arena, cells: Sequence[Cell], work: Callable[[Cell], _T]) -> di
             arena.failed[cell.cell_id] = describe(error)
             arena.fail(cell, describe(error), traceback.format_exc())
     return found
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether fewer images at once may help."""
-    if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # how PyTorch says it of a CPU
-        return True
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
-def describe(error: Exception) -> str:
-    """A failure in one line."""
-    text = " ".join(str(error).split()) or "no message"
-    if is_out_of_memory(error):
-        text += "; a smaller --batch-size needs less memory"
-    return f"{type(error).__name__}: {text}"[:1000]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Walked:
-    """A batch that a cell has attacked and not scored yet."""
-
-    attempt: Attempt
-    passes: Passes
-    seconds: float
-
-
-def _walk(cell: Cell, loss: Loss, images: Tensor, draw: Draw) -> _Walked:
-    started, before = time.perf_counter(), loss.passes
-    (attempt,) = cell.attack.build()(loss, images, [cell.threat], draw)
-    return _Walked(attempt=attempt, passes=loss.passes - before, seconds=time.perf_counter() - started)
-
-
-def _score(cell: Cell, walked: _Walked, memo: FeatureMemo, images: Tensor) -> tuple[BatchResult, Tensor]:
-    """What a cell comes to on a batch, and the 8-bit images that were scored."""
-    started, before, n_real = time.perf_counter(), memo.passes, memo.n_real
-    attacked = walked.attempt.images
-    scored = quantise(attacked, images)
-    is_whole = cell.attack.optimiser.is_whole(cell.threat) and torch.equal(scored[:n_real], attacked[:n_real])
-    features = to_rows(memo.features(scored), n_real)
-    unrounded = None if is_whole else to_rows(memo.features(attacked), n_real)
-    if not all(np.isfinite(rows).all() for rows in (features, unrounded) if rows is not None):
-        raise NonFiniteFeatureError("the model gives features that are not finite on attacked images")
-    delta = (attacked.double() - images.double())[:n_real]
-    linf = walked.attempt.norm[:n_real] if cell.threat.norm == "linf" else NORM["linf"].measure(delta)
-    result = BatchResult(
-        features=features,
-        unrounded=unrounded,
-        linf=linf.cpu().numpy(),
-        l2=NORM["l2"].measure(delta).cpu().numpy(),
-        passes=walked.passes + (memo.passes - before),
-        seconds=walked.seconds + time.perf_counter() - started,
-        flags=walked.attempt.flags,
-    )
-    return result, scored

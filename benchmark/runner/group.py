@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from ... import StorageError
 from ...attacks.loss import Passes
 from ...attacks.references import Selection, select
+from ...attacks.reliability.thresholds import ROUNDING
+from ..costs import n_clean, reference_key
 from ..datasets.retrieval import SideName
-from ..planner import Group, reference_key
+from ..evaluation import with_hits_of
+from ..planner import Group
 from ..records import Cell, Environment, Outcome, Row
 from ..runtime import peak_memory_bytes
 from ..store.schema import query_table
-from .attacking import Arena, Bank, attack_side, describe, named_batches
+from .attacking import Arena, Bank, attack_side, named_batches
+from .checks import Findings
+from .failures import describe
 from .features import CleanFeatures
-from .scoring import Scorer, problem_of
+from .scoring import Scores, problem_of
 from .surroundings import Surroundings
 
 #: Raised where attacking both sides leaves a better score than attacking the gallery alone.
@@ -37,14 +42,16 @@ class GroupRun:
 
     group: Group
     arena: Arena
+    #: Of the model whose gradients are followed.
     clean: CleanFeatures
-    scorer: Scorer
     environment: Environment
     device: torch.device
     #: Passes of clean images that this run really made; charged to the first cell.
     clean_spent: int
     #: Told each row as it is written.
     landed: Callable[[Row], None]
+    #: What checks found, by label of the model.
+    findings: Mapping[str, Findings] = field(default_factory=dict)
     _selections: dict[tuple[SideName, tuple[str, int]], Selection] = field(default_factory=dict)
 
     def execute(self) -> None:
@@ -124,13 +131,17 @@ class GroupRun:
 
     def _collect(self, cell: Cell, side: SideName, name: str = "") -> _SideResult:
         selection = self._selection(cell, side)
-        features = self.clean.side(side).copy()
+        features = self.arena.scorers[cell.model.label].clean.side(side).copy()
         unrounded = features.copy()
-        found = _SideResult(features=features, unrounded=unrounded, selection=selection)
+        also: dict[str, NDArray[np.float32]] = {}
+        found = _SideResult(features=features, unrounded=unrounded, also=also, selection=selection)
         for label, batch in named_batches(self.arena, side, selection, reference_key(cell), name):
             result = self.arena.journal.result(label, cell.cell_id)
             features[batch.indices] = result.features
             unrounded[batch.indices] = result.features if result.unrounded is None else result.unrounded
+            for key, others in result.also.items():
+                also.setdefault(key, self.arena.scorers[cell.model.label].clean.side(side).copy())
+                also[key][batch.indices] = others
             found = replace(
                 found,
                 linf_max=max(found.linf_max, float(result.linf.max())),
@@ -159,22 +170,28 @@ class GroupRun:
         data = self.arena.data
         main: SideName = "gallery" if cell.side == "both" else cell.side
         problem = problem_of(cell, data, self._selection(cell, main))
-        clean_queries, clean = self.scorer.clean_scores(problem)
-        queries, attacked = self.scorer.scores(problem, {side: r.features for side, r in results.items()})
+        scorer = self.arena.scorers[cell.model.label]
+        clean_queries, clean = scorer.clean_scores(problem)
+        queries, attacked = scorer.scores(problem, {side: r.features for side, r in results.items()})
+        for side, result in results.items():
+            for features in result.also.values():
+                other = scorer.scores(problem, {side: features})
+                queries, attacked = _worst((queries, attacked), other, cell)
         rounded = any(not np.array_equal(r.features, r.unrounded) for r in results.values())
         unrounded = attacked
         if rounded:
-            _, unrounded = self.scorer.scores(problem, {side: r.unrounded for side, r in results.items()})
+            _, unrounded = scorer.scores(problem, {side: r.unrounded for side, r in results.items()})
         flags = frozenset[str]().union(*(result.flags for result in results.values()))
         if cell.side == "both":
-            _, alone = self.scorer.scores(problem, {"gallery": results["gallery"].features})
+            _, alone = scorer.scores(problem, {"gallery": results["gallery"].features})
             if attacked.mAP.value > alone.mAP.value:
                 flags |= {FLAG_BOTH_WEAKER}
+        flags |= self._doubts(cell, attacked.mAP.value - unrounded.mAP.value)
         n_attacked = sum(len(result.selection.attacked) for result in results.values())
-        n_clean = len(data.paths)
         clean_spent = self.clean_spent if cell is self.group.cells[0] else 0
         passes = sum(
-            (result.passes for result in results.values()), Passes(forwards=n_clean, forwards_spent=clean_spent)
+            (result.passes for result in results.values()),
+            Passes(forwards=n_clean(cell, data), forwards_spent=clean_spent),
         )
         outcome = Outcome(
             clean=clean,
@@ -206,9 +223,29 @@ class GroupRun:
         self.arena.run.commit(row, table)
         self.landed(row)
 
+    def _doubts(self, cell: Cell, rounding: float) -> frozenset[str]:
+        """Flags of a cell from the checks of its models, and from what rounding to 8 bit changes of its mAP."""
+        nothing = Findings()
+        found = self.findings.get(cell.model.label, nothing).features
+        found |= self.findings.get(cell.walker.label, nothing).gradients
+        return found | {"rounding-changes-score"} if abs(rounding) > ROUNDING else found
+
     def _land(self, row: Row) -> None:
         self.arena.run.commit(row)
         self.landed(row)
+
+
+def _worst(scores: Scores, other: Scores, cell: Cell) -> Scores:
+    """What two adversaries of an ensemble leave: the least AP, and the least hit at rank 1, by themselves.
+
+    Query side: the first one is after the AP of each query, the second after its first place. Gallery side: one
+    attacked gallery serves all queries, so whole galleries compete by their means.
+    """
+    if cell.side == "query":
+        return with_hits_of(scores, other)
+    by_ap = min(scores, other, key=lambda found: found[1].mAP.value)
+    by_hit = min(scores, other, key=lambda found: found[1].rank1.value)
+    return with_hits_of(by_ap, by_hit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +254,8 @@ class _SideResult:
 
     features: NDArray[np.float32]
     unrounded: NDArray[np.float32]
+    #: By name, the features of further images that were scored as well.
+    also: Mapping[str, NDArray[np.float32]]
     selection: Selection
     linf_max: float = 0.0
     l2_sum: float = 0.0

@@ -25,6 +25,8 @@ class BatchResult:
     features: NDArray[np.float32]
     #: (n, D) features of the unrounded ones; None where they are the same images.
     unrounded: NDArray[np.float32] | None
+    #: (n, D) features of further images, by name.
+    also: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     #: (n,) largest change and Euclidean length of the change, in [0, 1] pixel units.
     linf: NDArray[np.float64]
     l2: NDArray[np.float64]
@@ -56,6 +58,7 @@ class Journal:
         return BatchResult(
             features=read(f"{cell_id}.features"),
             unrounded=read(f"{cell_id}.unrounded") if values["is_rounded"] else None,
+            also={name: read(f"{cell_id}.also.{name}") for name in values.get("also", ())},
             linf=read(f"{cell_id}.linf"),
             l2=read(f"{cell_id}.l2"),
             passes=Passes(**values["passes"]),
@@ -89,12 +92,14 @@ class Journal:
         noted = {}
         for cell_id, result in results.items():
             arrays = {"features": result.features, "linf": result.linf, "l2": result.l2, "unrounded": result.unrounded}
+            arrays |= {f"also.{key}": rows for key, rows in result.also.items()}
             tensors |= {f"{cell_id}.{key}": np.ascontiguousarray(a) for key, a in arrays.items() if a is not None}
             noted[cell_id] = {
                 "passes": vars(result.passes),
                 "seconds": result.seconds,
                 "flags": sorted(result.flags),
                 "is_rounded": result.unrounded is not None,
+                "also": list(result.also),
             }
         content = save(tensors, metadata={"results": json.dumps(noted)})
         self.run.write(self.folder / f"{name}.safetensors", content)

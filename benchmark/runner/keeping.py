@@ -72,7 +72,8 @@ class Keeping:
 
     run: RunDirectory
     data: RetrievalSet
-    clean: CleanFeatures
+    #: By label of the model that is scored.
+    clean: Mapping[str, CleanFeatures]
     images: Callable[[SideName], SideImages]
     #: Attacked images a side, and queries whose lists are shown.
     count: int
@@ -89,8 +90,9 @@ class Keeping:
                 wanted |= frozenset(shown.tolist())
             else:
                 stays_clean = np.setdiff1d(np.arange(len(self.data.gallery)), selection.attacked)
-                nearest = nobody_near(self.data, shown, self.clean.query[shown], cell.model.metric)
-                nearest = nearest.among(stays_clean, self.clean.gallery[stays_clean])
+                clean = self.clean[cell.model.label]
+                nearest = nobody_near(self.data, shown, clean.query[shown], cell.model.metric)
+                nearest = nearest.among(stays_clean, clean.gallery[stays_clean])
         paths = self.data.side(side).paths
         return Keeper(run=self.run, cell_id=cell.cell_id, paths=paths, wanted=wanted, nearest=nearest)
 
@@ -114,7 +116,8 @@ class Keeping:
     ) -> list[Path]:
         """Write `rankings.json` and the clean images it names; gives these files and the attacked ones it names."""
         shown = shown_queries(self.data, side, selection, self.count)
-        clean = {"query": self.clean.query, "gallery": self.clean.gallery}
+        own = self.clean[cell.model.label]
+        clean = {"query": own.query, "gallery": own.gallery}
 
         def nearest(features: Mapping[str, NDArray[np.float32]]) -> Nearest:
             nobody = nobody_near(self.data, shown, features["query"][shown], cell.model.metric)

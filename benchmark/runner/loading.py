@@ -9,15 +9,17 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ... import UserError
+from ...attacks.transforms import Lens
 from ...models.base import ModelSpec
 from ...models.engine import embedder
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
 from ...models.precision import Arithmetic, compiled, fast_arithmetic, twin
+from ...models.stages import AUTO, Adaptive, StraightThrough, declared, followed
 from ..progress import Reporter
 from ..records import Cell
 from ..runtime import BATCH_SIZES, Settings
-from .attacking import describe
+from .failures import describe
 from .fitting import largest_batch
 
 
@@ -27,22 +29,40 @@ class LoadedModel:
 
     label: str
     embedder: PixelEmbedder
-    #: Whose gradients an attack follows under `precision: fast`, and what that computes in; None before that is asked.
+    #: Whose gradients an attack follows where that is not the model itself (`precision: fast`, or stages that they
+    #: pass straight through), and what that computes in.
     twin: tuple[PixelEmbedder, Arithmetic] | None = None
+    #: Whether its twin is the one of `precision: fast`.
+    is_fast: bool = False
+    #: What the adversary does about stages, and the samples a gradient that the model asks for.
+    adaptive: Adaptive = AUTO
+    samples: int = 1
+
+    @property
+    def follower(self) -> PixelEmbedder:
+        """The model in float32 whose gradients an adversary follows who knows its stages."""
+        return followed(self.embedder, self.adaptive)
+
+    def lens(self, lens: Lens) -> Lens:
+        """What stands between images and this model under an attack."""
+        return replace(lens, samples=self.adaptive.samples(lens.samples, self.samples))
 
 
 @dataclass(kw_only=True)
 class Models:
-    """Builds the models of a run, one in memory at a time."""
+    """Builds the models of a run, those of one group in memory at a time."""
 
     device: torch.device
     settings: Settings
     reporter: Reporter
     #: Networks that are in memory already, by the label of their model.
     modules: Mapping[str, torch.nn.Module]
+    #: What the adversary does about stages that hide gradients.
+    adaptive: Adaptive = AUTO
     #: Models whose code failed while it was built, by label: why.
     broken: dict[str, str] = field(default_factory=dict)
-    _loaded: LoadedModel | None = None
+    #: Those in memory, by label.
+    _loaded: dict[str, LoadedModel] = field(default_factory=dict)
     #: The model and batch that the twin in memory was compiled for.
     _compiled_for: tuple[str, int] | None = None
     #: Images a forward by model and image size, where memory or a measurement decided it.
@@ -52,56 +72,67 @@ class Models:
         """Build every model once, so that a wrong file is refused before any work is done."""
         for spec in specs:
             try:
-                self._loaded = self._load(spec)
+                self._loaded = {spec.label: self._load(spec)}
             except Exception as error:  # code that fails is a result: its cells get rows
                 if isinstance(error, UserError) and not _is_fault_of_code(spec, error):
                     raise
                 self.broken[spec.label] = str(error) if isinstance(error, UserError) else describe(error)
                 self.reporter.note(f"The model {spec.label!r} does not build:\n{traceback.format_exc()}")
 
+    def keep_only(self, specs: Collection[ModelSpec]) -> None:
+        """Let all other models go."""
+        labels = {spec.label for spec in specs}
+        self._loaded = {label: model for label, model in self._loaded.items() if label in labels}
+
+    def scored(self, spec: ModelSpec) -> LoadedModel:
+        """A model that is scored."""
+        if spec.label not in self._loaded:
+            self._loaded[spec.label] = self._load(spec)
+        return self._loaded[spec.label]
+
     def load(self, cell: Cell) -> LoadedModel:
-        """The model of a cell, with its twin where the cell's precision is `fast`."""
-        found = self._loaded
-        if found is None or found.label != cell.model.label:
-            found = self._load(cell.model)
-        if cell.precision == "fast" and found.twin is None:
+        """The model whose gradients a cell follows, with its twin where the cell's precision is `fast`."""
+        found = self.scored(cell.walker)
+        if cell.precision == "fast" and not found.is_fast:
             wanted = fast_arithmetic(self.device, self.settings.fast_with)
             follower, arithmetic = twin(found.embedder, wanted)
             if arithmetic == "float32":
                 why = "has no faster arithmetic" if wanted == "float32" else f"does not keep its features in {wanted}"
                 subject = f"{self.device}" if wanted == "float32" else f"The model {found.label!r}"
                 self.reporter.note(f"{subject} {why}, so `precision: fast` follows float32 gradients here.")
-            found = LoadedModel(label=found.label, embedder=found.embedder, twin=(follower, arithmetic))
-        self._loaded = found
+            found = replace(found, twin=(followed(follower, self.adaptive), arithmetic), is_fast=True)
+        self._loaded[found.label] = found
         return found
 
     def ready(self, cell: Cell, count: int) -> LoadedModel:
-        """The model of a cell, for batches of `count` images: compiled where that was asked for."""
+        """The model that a cell follows, for batches of `count` images: compiled where that was asked for."""
         model = self.load(cell)
         if not (self.settings.compile and model.twin and (model.label, count) != self._compiled_for):
             return model
+        if isinstance(model.twin[0], StraightThrough):
+            return model  # a compiled network has no stages
         follower, arithmetic = self._uncompiled(model)
         self.reporter.note(f"Compiling {model.label!r} for batches of {count}; this takes a minute or more.")
         found = compiled(follower, count)
         if found is None:
             self.reporter.note(f"{model.label!r} does not compile here; it is followed as it is.")
         self._compiled_for = (model.label, count)
-        self._loaded = replace(model, twin=(found or follower, arithmetic))
-        return self._loaded
+        self._loaded[model.label] = replace(model, twin=(found or follower, arithmetic))
+        return self._loaded[model.label]
 
     def _uncompiled(self, model: LoadedModel) -> tuple[PixelEmbedder, Arithmetic]:
         """The twin anew, where an earlier one was compiled for another batch."""
         return twin(model.embedder, fast_arithmetic(self.device, self.settings.fast_with))
 
     def batch_size(self, cell: Cell, size: tuple[int, int]) -> int:
-        """How many images a cell's model is fed at once, of (height, width) `size`."""
-        key = (cell.model.label, size)
+        """How many images the models of a cell are fed at once, of (height, width) `size`."""
+        key = (cell.walker.label, size)
         if key not in self._batch_sizes:
             chosen = self.settings.batch_size
             if chosen is None and self.device.type == "cuda":
                 model = self.load(cell)
                 follower = model.twin[0] if model.twin else model.embedder
-                chosen = largest_batch(follower, cell.model, size, self.device)
+                chosen = largest_batch(follower, cell.walker, size, self.device)
             self._batch_sizes[key] = chosen or BATCH_SIZES[self.device.type]
         return self._batch_sizes[key]
 
@@ -110,7 +141,7 @@ class Models:
         before = self.batch_size(cell, size)
         if before == 1:
             return None
-        self._batch_sizes[cell.model.label, size] = before // 2
+        self._batch_sizes[cell.walker.label, size] = before // 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return before // 2
@@ -120,7 +151,14 @@ class Models:
             made = embedder(self.modules[spec.label], spec).to(self.device)
         else:
             made = build(spec, device=str(self.device), trust_code=self.settings.trust_code)
-        return LoadedModel(label=spec.label, embedder=made)
+        follower = followed(made, self.adaptive)
+        return LoadedModel(
+            label=spec.label,
+            embedder=made,
+            twin=None if follower is made else (follower, "float32"),
+            adaptive=self.adaptive,
+            samples=declared(made.network).samples,
+        )
 
 
 def _is_fault_of_code(spec: ModelSpec, error: UserError) -> bool:

@@ -10,23 +10,27 @@ from pathlib import Path
 import torch
 
 from ... import StorageError
+from ...models.base import ModelSpec
 from ..config.grid import Grid
+from ..costs import Cost
 from ..datasets.decoded import DecodedImages, decode
 from ..datasets.opening import open_sets
 from ..datasets.retrieval import SIDE_NAMES, SideName
-from ..planner import Cost, Group, Plan, make_plan
-from ..progress import Reporter, Stage, staged
-from ..records import Cell, Environment, Row, digest
+from ..planner import Group, Plan, make_plan
+from ..progress import Both, Reporter, staged
+from ..records import Cell, Checks, Environment, Row, digest
 from ..runtime import Settings, environment, exact, kept_memory, pick_device
 from ..selection import select_cells
 from ..store.directory import RunDirectory
-from .attacking import Arena, describe, is_out_of_memory
+from .attacking import Arena
 from .batches import SideImages
+from .checks import Checker
+from .failures import describe, is_out_of_memory
 from .features import CleanFeatures, embed, feature_identity, keep_features, load_features
 from .group import GroupRun
 from .journal import Journal, sweep_journals
 from .keeping import Keeping
-from .loading import LoadedModel, Models
+from .loading import Models
 from .scoring import Scorer
 
 
@@ -76,7 +80,10 @@ def run_grid(
         settings=settings,
         reporter=reporter,
         run=run,
-        models=Models(device=device, settings=settings, reporter=reporter, modules=modules or {}),
+        models=Models(
+            device=device, settings=settings, reporter=reporter, modules=modules or {}, adaptive=grid.adaptive
+        ),
+        checks=grid.checks,
         keeping=frozenset(cell.cell_id for cell in keeping if settings.keep_images),
     )
     again = {"never": set(), "failed": {"failed"}, "always": {"done", "failed", "skipped"}}[settings.again]
@@ -85,7 +92,7 @@ def run_grid(
         return [cell for cell in chosen if stands.get(cell.cell_id) in {None, *again}][: settings.limit]
 
     ahead = to_run(run.stands())
-    runner.models.check({cell.model.label: cell.model for cell in ahead}.values())
+    runner.models.check({model.label: model for cell in ahead for model in (cell.model, cell.walker)}.values())
     runner.decode_sets(ahead)
     with runner.run.writing(), exact(device), kept_memory():
         stands = runner.run.stands()
@@ -109,12 +116,13 @@ class _Runner:
     #: Ids of the cells whose images are kept.
     keeping: frozenset[str]
     models: Models
+    checks: Checks
     landed: dict[str, int] = field(default_factory=lambda: {"n_done": 0, "n_failed": 0, "n_skipped": 0})
     #: Ids of the cells that have a row of this run.
     _rows: set[str] = field(default_factory=set)
     _decoded: dict[str, DecodedImages] = field(default_factory=dict)
-    #: The clean features in use: their identity, and who scores with them.
-    _clean: tuple[str, Scorer] | None = None
+    #: Who scores with the clean features in use, by their identity.
+    _clean: dict[str, Scorer] = field(default_factory=dict)
 
     def decode_sets(self, cells: Collection[Cell]) -> None:
         """Decode every data set of the cells once, so that a broken image is found before any work is done."""
@@ -139,9 +147,9 @@ class _Runner:
             for index, (group, work) in enumerate(zip(groups, works, strict=True)):
                 title = f"[{index + 1}/{len(groups)}] {group.title} ({len(group.cells)} cells)"
                 with staged(self.reporter, title, work) as stage:
-                    self._run_group(group, facts, _Both(whole, stage, work))
+                    self._run_group(group, facts, Both(whole, stage, work))
 
-    def _run_group(self, group: Group, facts: Environment, both: _Both) -> None:
+    def _run_group(self, group: Group, facts: Environment, both: Both) -> None:
         """Every cell of a group; where memory does not suffice, those without a row again with half as many images."""
         first, failed = group.cells[0], dict[str, str]()
 
@@ -156,9 +164,10 @@ class _Runner:
             for cell in self._without_row(group):
                 fail(cell, reason, trace if cell is first else "")
 
-        if first.model.label in self.models.broken:
-            fail_all(self.models.broken[first.model.label], "")
-            return
+        for cell in group.cells:
+            broken = {cell.walker.label, cell.model.label} & self.models.broken.keys()
+            if broken:
+                fail(cell, self.models.broken[min(broken)], "")
         while True:
             try:
                 self._attack_group(group, facts, both.started_anew(), fail)
@@ -176,19 +185,23 @@ class _Runner:
         return tuple(cell for cell in group.cells if cell.cell_id not in self._rows)
 
     def _attack_group(
-        self, group: Group, facts: Environment, both: _Both, fail: Callable[[Cell, str, str], None]
+        self, group: Group, facts: Environment, both: Both, fail: Callable[[Cell, str, str], None]
     ) -> None:
         cells = self._without_row(group)
         if not cells:
             return
         first = cells[0]
-        model = self.models.ready(first, self._batch_size(first))
-        scorer, spent = self._clean_features(first, model)
+        specs = {spec.label: spec for cell in cells for spec in (cell.walker, cell.model)}
+        self.models.keep_only(specs.values())
+        walker = self.models.ready(first, self._batch_size(first))
+        found = {label: self._clean_features(first, spec) for label, spec in specs.items()}
+        self._clean = {key: scorer for key, scorer, _ in found.values()}
+        scorers = {label: scorer for label, (_, scorer, _) in found.items()}
         data = self.plan.sets[first.dataset.label].data
         keeping = Keeping(
             run=self.run,
             data=data,
-            clean=scorer.clean,
+            clean={label: scorer.clean for label, scorer in scorers.items()},
             images=lambda side: self._images(first, side),
             count=self.settings.keep_images,
             cells=self.keeping,
@@ -197,23 +210,25 @@ class _Runner:
             run=self.run,
             journal=Journal(run=self.run, group_id=self._group_id(group)),
             data=data,
-            embedder=model.embedder,
-            twin=model.twin,
+            walker=walker,
+            scorers=scorers,
+            victims={cell.model.label: self.models.scored(cell.model).embedder for cell in cells},
             images=keeping.images,
             batch_size=self._batch_size(first),
             keeping=keeping,
             advance=both.advance,
             fail=fail,
         )
+        checker = Checker(arena=arena, device=self.device, level=self.checks, note=self.reporter.note)
         GroupRun(
             group=Group(cells=cells),
             arena=arena,
-            clean=scorer.clean,
-            scorer=scorer,
+            clean=scorers[first.walker.label].clean,
             environment=facts,
             device=self.device,
-            clean_spent=spent,
+            clean_spent=sum(spent for _, _, spent in found.values()),
             landed=self._count,
+            findings=checker.all(first, {label: (self.models.scored(specs[label]), scorers[label]) for label in specs}),
         ).execute()
 
     def _count(self, row: Row) -> None:
@@ -229,8 +244,8 @@ class _Runner:
 
     def _image_size(self, cell: Cell) -> tuple[int, int]:
         """Of the largest images that a cell perturbs."""
-        if cell.perturb_at == "input" and cell.model.input_size is not None:
-            return cell.model.input_size
+        if cell.perturb_at == "input" and cell.walker.input_size is not None:
+            return cell.walker.input_size
         return max(self.plan.sets[cell.dataset.label].manifest.shapes, key=lambda shape: shape[0] * shape[1])
 
     def _batch_size(self, cell: Cell) -> int:
@@ -250,48 +265,28 @@ class _Runner:
             decoded=self._pixels(cell.dataset.label),
             first=0 if side == "query" else len(opened.data.query),
             perturb_at=cell.perturb_at,
-            input_size=cell.model.input_size,
+            input_size=cell.walker.input_size,
             device=self.device,
         )
 
-    def _clean_features(self, cell: Cell, model: LoadedModel) -> tuple[Scorer, int]:
-        """Who scores a cell's model on its data, and the clean passes that took."""
+    def _clean_features(self, cell: Cell, spec: ModelSpec) -> tuple[str, Scorer, int]:
+        """The identity of a model's clean features on a cell's data, who scores with them, and the passes they took."""
         size = self._batch_size(cell)
-        identity = feature_identity(cell.model, cell.dataset, cell.perturb_at, size, self.device)
+        identity = feature_identity(spec, cell.dataset, cell.perturb_at, size, self.device)
         key, spent = digest(identity), 0
-        if self._clean is None or self._clean[0] != key:
-            found = load_features(self.run, identity)
-            if found is None:
-                data = self.plan.sets[cell.dataset.label].data
-                title = f"clean features of {cell.model.label} on {cell.dataset.label}"
-                with staged(self.reporter, title, len(data.paths)) as stage:
-                    query, gallery = (
-                        embed(model.embedder, self._images(cell, side), len(data.side(side)), size, stage.advance)
-                        for side in SIDE_NAMES
-                    )
-                found = CleanFeatures(query=query, gallery=gallery)
-                keep_features(self.run, identity, found)
-                spent = len(data.paths)
-            self._clean = (key, Scorer(metric=cell.model.metric, clean=found, device=self._ranking_device))
-        return self._clean[1], spent
-
-
-@dataclass
-class _Both:
-    """Moves the bar of the grid and that of the group."""
-
-    whole: Stage
-    stage: Stage
-    work: float
-    _done: float = 0.0
-
-    def advance(self, share: float) -> None:
-        self._done += share
-        self.whole.advance(share * self.work)
-        self.stage.advance(share * self.work)
-
-    def started_anew(self) -> _Both:
-        """Itself, with nothing done."""
-        if self._done:
-            self.advance(-self._done)
-        return self
+        if key in self._clean:
+            return key, self._clean[key], 0
+        found = load_features(self.run, identity)
+        if found is None:
+            data, model = self.plan.sets[cell.dataset.label].data, self.models.scored(spec)
+            with staged(
+                self.reporter, f"clean features of {spec.label} on {cell.dataset.label}", len(data.paths)
+            ) as stage:
+                query, gallery = (
+                    embed(model.embedder, self._images(cell, side), len(data.side(side)), size, stage.advance)
+                    for side in SIDE_NAMES
+                )
+            found = CleanFeatures(query=query, gallery=gallery)
+            keep_features(self.run, identity, found)
+            spent = len(data.paths)
+        return key, Scorer(metric=spec.metric, clean=found, device=self._ranking_device), spent

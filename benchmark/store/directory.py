@@ -1,6 +1,6 @@
 """A run directory: one file a cell, written whole, by one process at a time; readers need no lock.
 
-grid.yml  plan.json  cells/<id>.parquet  queries/<id>.parquet  features/  work/  tmp/  images/<id>/
+grid.yml  plan.json  cells/<id>.parquet  queries/<id>.parquet  features/  checks/  work/  tmp/  images/<id>/
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class RunDirectory:
     def features(self) -> Path:
         """Clean features: a cache."""
         return self.path / "features"
+
+    @property
+    def checks(self) -> Path:
+        """What checks found of models: a cache."""
+        return self.path / "checks"
 
     @property
     def work(self) -> Path:

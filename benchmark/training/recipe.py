@@ -18,6 +18,7 @@ from ...models.training.augment import Augment
 from ...models.training.plan import Plan
 from ...models.weights.files import file_sha256
 from ..config.reading import Document, Place, parse_document, read_document
+from ..config.schema import DatasetEntry
 from ..datasets.catalogue import FORMATS, refuse_contradictions
 from ..datasets.opening import DatasetRequest
 from .perturb import INNER_OBJECTIVES, PgdPerturb
@@ -53,26 +54,47 @@ def load_recipe(path: str | Path) -> Recipe:
     Raises:
         UserError: anything wrong in it, a line a problem, with the line and path of the key.
     """
+    document = read_recipe(path)
+    if is_perturbation(document):
+        raise UserError(f"{document.name}: this is the recipe of a perturbation; expected that of a network.")
+    return resolve(document)
+
+
+def read_recipe(path: str | Path) -> Document:
+    """The document behind a path or a shipped name, of whatever kind.
+
+    Raises:
+        UserError: there is none, or it is no YAML.
+    """
     given = Path(path)
     if given.suffix not in {".yml", ".yaml"}:
-        return resolve(_shipped(str(path)))
+        return _shipped(str(path))
     if not given.exists():
         raise UserError(
             f"There is no file {str(path)!r}; give the path of a training recipe (see `robustreid train --help`) or "
-            f"the name of a shipped one: {', '.join(shipped())}."
+            f"the name of a shipped one: {', '.join(_names())}."
         )
-    return resolve(read_document(given))
+    return read_document(given)
 
 
-def shipped() -> list[str]:
-    """The names of the recipes that the package ships."""
+def is_perturbation(document: Document) -> bool:
+    """Whether a recipe is one of a perturbation rather than of a network."""
+    return isinstance(document.data, dict) and document.data.get("kind") == "perturbation"
+
+
+def shipped(*, perturbations: bool = False) -> list[str]:
+    """The names of the recipes that the package ships: those of networks, or those of perturbations."""
+    return [name for name in _names() if is_perturbation(_shipped(name)) == perturbations]
+
+
+def _names() -> list[str]:
     recipes = files("robustreid.benchmark.recipes.train")
     return sorted(item.name.removesuffix(".yml") for item in recipes.iterdir() if item.name.endswith(".yml"))
 
 
 def _shipped(name: str) -> Document:
-    if name not in shipped():
-        raise UserError(f"{unknown('training recipe', name, shipped())} Or give the path of a .yml file.")
+    if name not in _names():
+        raise UserError(f"{unknown('training recipe', name, _names())} Or give the path of a .yml file.")
     text = (files("robustreid.benchmark.recipes.train") / f"{name}.yml").read_text(encoding="utf-8")
     return parse_document(text, name=f"{name}.yml", folder=Path.cwd())
 
@@ -100,7 +122,7 @@ def resolve(document: Document) -> Recipe:
             metric=file.metric,
         ),
         weights=weights,
-        data=_data(document, file),
+        data=data_request(document, file.data),
         plan=Plan(
             seed=file.seed,
             epochs=file.epochs,
@@ -132,8 +154,8 @@ def _at(document: Document, place: Place, error: UserError) -> UserError:
     return type(error)(f"{document.where(place)}: {error}")
 
 
-def _data(document: Document, file: RecipeFile) -> DatasetRequest:
-    entry = file.data
+def data_request(document: Document, entry: DatasetEntry) -> DatasetRequest:
+    """The training set that a recipe's `data` means. UserError for an unknown one, or keys that contradict it."""
     layout = entry.format or entry.name
     if layout not in FORMATS:
         hint = " Or say which `format` its `root` has." if entry.format is None else ""
@@ -168,7 +190,7 @@ def _perturb(document: Document, entry: PerturbSection, file: RecipeFile) -> Pgd
 
 
 def _digest(document: Document, file: RecipeFile, weights: Path | None) -> str:
-    decides: dict[str, Any] = file.model_dump(exclude={"name", "data", "weights", "store", "scores"})
+    decides: dict[str, Any] = file.model_dump(exclude={"kind", "name", "data", "weights", "store", "scores"})
     try:
         decides["weights"] = None if weights is None else file_sha256(weights)
     except UserError as error:

@@ -17,8 +17,8 @@ from .perturb import TrainReferences
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1, le=1_000_000)]
-_Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Section(BaseModel):
@@ -63,7 +63,7 @@ class PerturbSection(_Section):
 
     objective: str = "push"
     epsilon: Radius
-    steps: _Count
+    steps: Count
     step_size: Radius
     references: TrainReferences = "train"
     share: _Share = 1.0
@@ -82,15 +82,17 @@ class ScoresSection(BaseModel):
 
 
 class RecipeFile(_Section):
-    """A whole recipe."""
+    """A whole recipe of a network."""
 
+    #: What is made: `perturbation` has keys of its own (`universal_recipe`).
+    kind: Literal["network", "perturbation"] = "network"
     name: Name
     architecture: str
     weights: str | None = None
     metric: Metric = "cosine"
     data: Dataset
-    seed: _Seed = 0
-    epochs: _Count
+    seed: Seed = 0
+    epochs: Count
     batch: BatchSection = BatchSection()
     optimiser: OptimiserSection = OptimiserSection()
     losses: LossesSection = LossesSection()
@@ -116,7 +118,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 _SHARE, _WEIGHT = "a number in [0, 1]", "a number from 0"
 _RADIUS = "a fraction such as 4/255 or a number such as 0.02"
-_FIXED = {
+FIXED = {
     "seed": "a whole number from 0",
     "epochs": "a whole number from 1",
     "identities": "a whole number from 2",
@@ -144,4 +146,4 @@ def check(document: Document) -> RecipeFile:
     """The document as a recipe. UserError with one line a problem, each with its line and path."""
     if not isinstance(document.data, dict):
         raise UserError(f"{document.name}:1: expected a training recipe with the keys {', '.join(KEYS[''])}.")
-    return validate(document, RecipeFile, keys=KEYS, fixed=_FIXED)
+    return validate(document, RecipeFile, keys=KEYS, fixed=FIXED)

@@ -6,16 +6,13 @@ weights.safetensors  card.json  log.csv  checkpoint/state.safetensors  scores/
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ... import InvalidFileError, UserError
+from ... import InvalidFileError
 from ...models.catalogue import ARCHITECTURES
 from ...models.training.checkpoint import pack, pack_weights, unpack
 from ...models.training.loop import Trainer
@@ -25,82 +22,15 @@ from ...models.weights.files import file_sha256, load_safetensors
 from ..config.grid import Grid
 from ..progress import Reporter, staged
 from ..runtime import Settings, exact, kept_memory, pick_device
-from ..store.files import file_system_errors, write_bytes
+from ..store.files import write_bytes
 from .card import line, log_csv, make_card
 from .data import open_training_set
+from .directory import TrainingDirectory, changes, circumstances, refuse_other
 from .recipe import Recipe
 from .scoring import grid_about, score_weights
 
 #: Raised by hand when the same recipe and data can give other weights.
 TRAINING_VERSION = 1
-
-
-@dataclass(frozen=True)
-class TrainingDirectory:
-    """Paths of one training."""
-
-    path: Path
-
-    def __post_init__(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{str(self.path)!r} is a file; give a folder for the training.")
-
-    @property
-    def weights(self) -> Path:
-        """The trained network, without its classifier."""
-        return self.path / "weights.safetensors"
-
-    @property
-    def card(self) -> Path:
-        """What the weights are; written last."""
-        return self.path / "card.json"
-
-    @property
-    def log(self) -> Path:
-        """A line an epoch."""
-        return self.path / "log.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state after the last finished epoch."""
-        return self.path / "checkpoint" / "state.safetensors"
-
-    @property
-    def scores(self) -> Path:
-        """The run directory that the card's scores come from."""
-        return self.path / "scores"
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the folder for this process.
-
-        Raises:
-            UserError: another process trains into it.
-            StorageError: the folder cannot be made or written.
-        """
-        from filelock import FileLock, Timeout
-
-        with file_system_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            try:
-                lock.acquire(timeout=0.5, poll_interval=0.05)
-            except Timeout:  # which is an OSError, so it has to be caught first
-                raise UserError(f"Another process trains into {str(self.path)!r}; wait for it.") from None
-        try:
-            with file_system_errors(self.path):
-                for part in (*self.path.glob(".*.part"), *self.checkpoint.parent.glob(".*.part")):
-                    part.unlink(missing_ok=True)
-            yield
-        finally:
-            lock.release()
-
-    def clear(self) -> None:
-        """Forget an earlier training."""
-        with file_system_errors(self.path):
-            for file in (self.card, self.weights, self.log, self.checkpoint):
-                file.unlink(missing_ok=True)
-            shutil.rmtree(self.scores, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +115,7 @@ def _epochs(
 
     def keep(trainer: Trainer, summary: EpochSummary) -> None:
         log.append(summary)
-        facts = {**asked, **_circumstances(trainer.device), "log": [asdict(line) for line in log]}
+        facts = {**asked, **circumstances(trainer.device), "log": [asdict(line) for line in log]}
         write_bytes(directory.checkpoint, pack(trainer.state(), facts))
         write_bytes(directory.log, log_csv(log))
         reporter.note(line(summary, trainer.plan.epochs))
@@ -196,11 +126,6 @@ def _epochs(
         train_epochs(trainer, on_epoch=keep, on_step=lambda: stage.advance(1))
 
 
-def _circumstances(device: torch.device) -> dict[str, Any]:
-    """What may change last bits: a training that goes on elsewhere says so."""
-    return {"device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
 def _resume(
     trainer: Trainer, directory: TrainingDirectory, asked: dict[str, Any], reporter: Reporter
 ) -> list[EpochSummary]:
@@ -209,7 +134,7 @@ def _resume(
         return []
     tensors, facts = unpack(directory.checkpoint)
     try:
-        _same(directory, {key: facts[key] for key in asked}, asked)
+        refuse_other(directory, {key: facts[key] for key in asked}, asked)
         log = [EpochSummary(**line) for line in facts["log"]]
         trainer.resume(tensors, log[-1].epoch)
     except (KeyError, TypeError, IndexError, RuntimeError):
@@ -217,10 +142,8 @@ def _resume(
             f"{str(directory.checkpoint)!r} does not fit this training; start from the beginning with --again."
         ) from None
     reporter.note(f"going on after epoch {trainer.epoch} of {trainer.plan.epochs}")
-    now = _circumstances(trainer.device)
-    changed = [f"{key} {facts.get(key)} then, {value} now" for key, value in now.items() if facts.get(key) != value]
-    if changed:
-        reporter.note(f"other circumstances ({'; '.join(changed)}): the weights may differ in their last bits")
+    if changed := changes(facts, trainer.device):
+        reporter.note(f"other circumstances ({changed}): the weights may differ in their last bits")
     return log
 
 
@@ -234,19 +157,5 @@ def _finished(directory: TrainingDirectory, asked: dict[str, Any], store: str) -
         is_whole = card["weights_sha256"] == file_sha256(directory.weights) and card["store"] == store
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    _same(directory, found, asked)
+    refuse_other(directory, found, asked)
     return card if is_whole else None
-
-
-def _same(directory: TrainingDirectory, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    words = {
-        "recipe_sha256": "another recipe",
-        "data_sha256": "other training images",
-        "training_version": "another version of the training loop",
-    }
-    other = [words[key] for key in asked if found[key] != asked[key]]
-    if other:
-        raise UserError(
-            f"{str(directory.path)!r} holds a training with {' and '.join(other)}; choose another --out, or start it "
-            f"from the beginning with --again."
-        )

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from robustreid import UserError
+from robustreid.attacks.bridge import list_foreign
 from robustreid.attacks.catalogue import OPTIMISERS, PRESETS, resolve_attack
 from robustreid.attacks.commands import list_attacks
 from robustreid.attacks.objectives import OBJECTIVES, Pull
 from robustreid.attacks.optimisers import MIFGSM
+from robustreid.attacks.presets import FITTED
 from robustreid.attacks.threat import Goal, NormName, Side, Threat
 from robustreid.attacks.transforms import TRANSFORMS
 
@@ -244,7 +246,8 @@ def test_who_depends_on_the_seed(expected: bool, name: str, options: dict[str, s
 def test_ls_lists_every_preset() -> None:
     """One record each, with the norms it is defined for and its parameters."""
     records = {record["name"]: record for record in list_attacks()}
-    assert list(PRESETS) == list(records)
+    foreign = [record["name"] for record in list_foreign()]
+    assert [*PRESETS, "auto", *FITTED, *foreign] == list(records)
     assert records["ama-ifgsm"]["norms"] == ["linf"]
     assert records["pgd"]["norms"] == ["linf", "l2"]
     assert records["pgd"]["restarts"] == 1

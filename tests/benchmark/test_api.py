@@ -84,7 +84,7 @@ def test_labels_are_escaped() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stepz": 3}, r"^evaluate takes no option 'stepz'\. It takes: goal, norm, seeds, precision, .*, limit\.$"),
+        ({"stepz": 3}, r"^evaluate takes no option 'stepz'\. It takes: goal, norm, .*, seeds, precision, .*, limit\.$"),
         ({"batchsize": 3}, r"^evaluate takes no option 'batchsize'\. Did you mean 'batch_size'\? It takes: "),
         ({"attack": "ama-ifgms"}, r"attacks\[0\]: Unknown attack 'ama-ifgms'\. Did you mean 'ama-ifgsm'\?"),
         ({"epsilon": 8}, r"epsilons\[0\]: epsilon '8' is ambiguous"),

@@ -12,8 +12,9 @@ from PIL import Image
 from robustreid import UserError
 from robustreid.attacks.references import select
 from robustreid.benchmark.config.grid import load_grid
+from robustreid.benchmark.costs import Cost, attack_cost
 from robustreid.benchmark.datasets.opening import open_sets
-from robustreid.benchmark.planner import Cost, Group, Plan, attack_cost, make_plan
+from robustreid.benchmark.planner import Group, Plan, make_plan
 from robustreid.benchmark.progress import Silent
 
 if TYPE_CHECKING:

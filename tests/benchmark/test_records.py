@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from robustreid.attacks.catalogue import AttackSpec, resolve_attack
+from robustreid.attacks.objectives import OBJECTIVES
 from robustreid.attacks.threat import Threat
+from robustreid.attacks.transforms import TI
 from robustreid.benchmark import records
 from robustreid.benchmark.evaluation import PROTOCOLS
 from robustreid.benchmark.records import Cell, DatasetRef, Environment, Row, digest
 from robustreid.models.base import ModelSpec, Normalise
+from robustreid.models.stages import OFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +46,8 @@ DECISIVE: dict[str, dict[str, Any]] = {
         "seed": 2,
         "perturb_at": "input",
         "precision": "fast",
+        "surrogate": replace(MODEL, sha256="e" * 64),
+        "adaptive": OFF,
     },
     "ModelSpec": {
         "architecture": "plugin",
@@ -57,10 +62,13 @@ DECISIVE: dict[str, dict[str, Any]] = {
     "AttackSpec": {
         "name": "mine",
         "version": 99,
-        "objective": "pull",
+        "objective_name": "pull",
+        "objective": OBJECTIVES["soft-ap"](),
         "optimiser_name": "other",
         "optimiser": resolve_attack("pgd", {"steps": 4}).optimiser,
         "references": "single",
+        "transforms": (TI(),),
+        "eot": 2,
     },
     "Threat": {"norm": "l2", "epsilon": Fraction(1, 100)},
 }
@@ -70,7 +78,8 @@ IDLE: dict[str, dict[str, Any]] = {
     "Cell": {},
     "ModelSpec": {"label": "another", "weights": Path("elsewhere/v.onnx")},
     "DatasetRef": {"label": "another"},
-    "AttackSpec": {"linf_only": True},
+    # Without transforms their names are nothing.
+    "AttackSpec": {"linf_only": True, "transform_names": ("ti",)},
     "Threat": {},
 }
 

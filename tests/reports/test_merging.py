@@ -64,3 +64,15 @@ def test_the_name_is_the_grids(make_run: Callable[..., Path], tmp_path: Path) ->
     assert load_results([run]).runs[0].name == "ama 2019"
     (run / "grid.yml").unlink()
     assert load_results([run]).runs[0].name == "folder"
+
+
+def test_flags_that_rows_raise_side_by_side_are_shown(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    """A score that rises with epsilon flags its result, beside the flags of its own row, which stays as it was."""
+    cells = [
+        {"k": 2, "mAP_attacked": 0.2},
+        {"k": 4, "mAP_attacked": 0.4, "flags": ["projected"]},
+    ]
+    low, high = load_results([make_run(tmp_path / "run", cells)]).results
+    assert low.flags == ()
+    assert high.flags == ("projected", "score-rises-with-epsilon")
+    assert list(high.row["flags"]) == ["projected"]

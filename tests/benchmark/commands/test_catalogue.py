@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from robustreid.attacks.bridge import list_foreign
 from robustreid.attacks.catalogue import PRESETS
+from robustreid.attacks.presets import FITTED
 from robustreid.benchmark.cli import COMMANDS, LISTS
 from robustreid.benchmark.datasets.catalogue import FORMATS
 from robustreid.models.catalogue import ARCHITECTURES
@@ -73,7 +75,7 @@ def test_no_help_loads_what_is_slow(command: Callable[..., list[str]]) -> None:
     ("kind", "names"),
     [
         ("models", [*ZOO, *ARCHITECTURES.names()]),
-        ("attacks", list(PRESETS)),
+        ("attacks", [*PRESETS, "auto", *FITTED, *(record["name"] for record in list_foreign())]),
         ("datasets", FORMATS.names()),
     ],
 )

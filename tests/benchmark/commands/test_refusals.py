@@ -49,7 +49,10 @@ LONG = "a" * 10_000
             "There is no file 'nope.yml'; give the path of a grid file (see `robustreid run --help`).",
         ),
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
-        (("run", "mini"), "Unknown grid 'mini'. Available: ama-real, demo. Or give the path of a .yml file."),
+        (
+            ("run", "mini"),
+            "Unknown grid 'mini'. Available: ama-real, demo, field, transfer. Or give the path of a .yml file.",
+        ),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),
         (("status", "mini"), "'mini' is no run directory; give a folder that `robustreid run` wrote."),

@@ -48,7 +48,7 @@ def test_a_grid_is_resolved(bench: Path, write_grid: Callable[..., Path]) -> Non
     assert grid.perturb_at == "auto"
     (exclusion,) = grid.exclusions
     threat = Threat(norm="linf", epsilon=Fraction(5, 255))
-    wanted = dict.fromkeys(("dataset", "attack", "side", "goal", "seed"))
+    wanted = dict.fromkeys(("dataset", "attack", "side", "goal", "seed", "knowledge", "surrogate"))
     assert exclusion == Exclusion(model="lin", epsilon=threat, **wanted)
     assert str(exclusion) == "model: lin, epsilon: 5/255"
 

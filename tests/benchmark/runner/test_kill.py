@@ -115,6 +115,7 @@ def check_resumed(grid: Path, out: Path, whole: Any, ran: Any, before: dict[str,
     assert not (out / ".lock.json").exists()
     assert sorted(path.name for path in out.iterdir() if path.name != ".lock") == [
         "cells",
+        "checks",
         "features",
         "grid.yml",
         "plan.json",

@@ -18,6 +18,14 @@ PARTS = {
     "batch": "batch: {identities: 3, images: 2}",
 }
 
+#: The recipe's parts that are other than those of a network.
+PERTURBATION = {
+    "architecture": "kind: perturbation",
+    "model": "model: tiny",
+    "attack": "attack: {name: uap-retrieval, clusters: 8}",
+    "epsilon": "epsilon: 8/255",
+}
+
 
 @pytest.fixture
 def write_training_people() -> Callable[..., Path]:
@@ -59,5 +67,15 @@ def write_recipe(workshop: Path) -> Callable[..., Path]:
         path = workshop / "recipe.yml"
         path.write_text("\n".join([*lines, extra]) + "\n", encoding="utf-8")
         return path
+
+    return write
+
+
+@pytest.fixture
+def write_fit(write_recipe: Callable[..., Path]) -> Callable[..., Path]:
+    """A function that writes the recipe of a perturbation: one part a keyword, then further lines."""
+
+    def write(extra: str = "", **parts: str | None) -> Path:
+        return write_recipe(extra, **{**PERTURBATION, **parts})
 
     return write

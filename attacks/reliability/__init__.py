@@ -1,0 +1,1 @@
+"""How far to believe a number: checks of a model and of an attack, and what each finding means."""

@@ -1,0 +1,157 @@
+"""A recipe of a universal perturbation as it was asked for: `kind: perturbation`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from ... import UserError
+from ...attacks.parameters import parse
+from ...attacks.threat import parse_epsilon
+from ...attacks.universal import PROCEDURES, Procedure
+from ...models.base import ModelSpec
+from ...models.registry import nearest, unknown
+from ..config.grid import resolve as resolve_grid
+from ..config.problems import validate
+from ..config.reading import Document, Place
+from ..config.schema import AttackEntry, Dataset, DatasetEntry, ModelEntry, Name, Radius
+from ..datasets.opening import DatasetRequest
+from .recipe import data_request
+from .schema import FIXED, BatchSection, Count, Seed
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class PerturbationFile(BaseModel):
+    """A whole recipe of a perturbation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Literal["perturbation"]
+    name: Name
+    #: As in a grid.
+    model: Annotated[ModelEntry, BeforeValidator(_named)]
+    data: Dataset
+    #: A name of `PROCEDURES`, maybe with changed parameters.
+    attack: Annotated[AttackEntry, BeforeValidator(_named)]
+    epsilon: Radius
+    epochs: Count
+    batch: BatchSection = BatchSection()
+    seed: Seed = 0
+
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "": tuple(PerturbationFile.model_fields),
+    "model": tuple(ModelEntry.model_fields),
+    "data": tuple(DatasetEntry.model_fields),
+    "batch": tuple(BatchSection.model_fields),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbationRecipe:
+    """A checked recipe of a perturbation."""
+
+    name: str
+    #: The file as it was written.
+    text: str
+    #: The model to mislead.
+    model: ModelSpec
+    data: DatasetRequest
+    #: A name of `PROCEDURES`, and the procedure itself.
+    attack: str
+    procedure: Procedure
+    #: L-inf radius in [0, 1] pixel units.
+    epsilon: Fraction
+    epochs: int
+    #: P x K.
+    identities: int
+    images: int
+    seed: int
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of the procedure."""
+        return dataclasses.asdict(self.procedure)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything that decides the perturbation beside the training images: no name, path or comment."""
+        decides = {
+            "model": self.model.identity(),
+            "attack": self.attack,
+            "parameters": self.parameters,
+            "epsilon": str(self.epsilon),
+            "epochs": self.epochs,
+            "batch": [self.identities, self.images],
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def resolve_perturbation(document: Document) -> PerturbationRecipe:
+    """A document as a recipe.
+
+    Raises:
+        UserError: anything wrong in it, with the line and path of the key.
+        InvalidFileError: weights that are not what they should be.
+    """
+    file = validate(document, PerturbationFile, keys=KEYS, fixed=FIXED)
+    try:
+        epsilon = parse_epsilon(file.epsilon)
+    except UserError as error:
+        raise _at(document, ("epsilon",), error) from None
+    if not epsilon:
+        raise _at(document, ("epsilon",), UserError("a perturbation of no size cannot be fitted; give one above 0."))
+    return PerturbationRecipe(
+        name=file.name,
+        text=document.text,
+        model=_model(document),
+        data=data_request(document, file.data),
+        attack=file.attack.name,
+        procedure=_procedure(document, file.attack),
+        epsilon=epsilon,
+        epochs=file.epochs,
+        identities=file.batch.identities,
+        images=file.batch.images,
+        seed=file.seed,
+    )
+
+
+def _at(document: Document, place: Place, error: UserError) -> UserError:
+    return type(error)(f"{document.where(place)}: {error}")
+
+
+def _model(document: Document) -> ModelSpec:
+    """The model as a grid would have it, its problems at their lines of the recipe."""
+    whole = {"name": "model", "datasets": ["synthetic"], "attacks": ["noise"], "epsilons": [0], "side": "query"}
+    lines = {("models", 0, *place[1:]): line for place, line in document.lines.items() if place[:1] == ("model",)}
+    grid = replace(document, data={**whole, "models": [document.data["model"]]}, lines=lines)
+    try:
+        return resolve_grid(grid).models[0]
+    except UserError as error:
+        raise type(error)(str(error).replace("models[0]", "model")) from None
+
+
+def _procedure(document: Document, entry: AttackEntry) -> Procedure:
+    if entry.name not in PROCEDURES:
+        raise _at(document, ("attack",), unknown("universal attack", entry.name, PROCEDURES))
+    kind, given = PROCEDURES[entry.name], dict(entry.model_extra or {})
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key in given:
+        if key not in fields:
+            hint = nearest(key, fields)
+            text = f"{entry.name} takes no parameter {key!r}.{hint} It takes: {', '.join(fields)}."
+            raise _at(document, ("attack", key), UserError(text))
+    try:
+        return kind(**{key: parse(fields[key], value) for key, value in given.items()})
+    except ValueError as error:
+        raise _at(document, ("attack",), UserError(f"{error}.")) from None
