@@ -96,13 +96,10 @@ def compiled(follower: PixelEmbedder, count: int) -> PixelEmbedder | None:
 
 @contextmanager
 def switched(arithmetic: Arithmetic) -> Iterator[None]:
-    """Products and convolutions of the GPU in TF32 while this lasts, where that is the arithmetic."""
-    if arithmetic != "tf32":
-        yield
-        return
+    """Products and convolutions of the GPU in TF32 while this lasts, where that is the arithmetic, and only there."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = True
+    matmul.allow_tf32 = cudnn.allow_tf32 = arithmetic == "tf32"
     try:
         yield
     finally:

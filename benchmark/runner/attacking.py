@@ -182,7 +182,12 @@ def _run_batch(
         if attack.is_ensemble:
             victim = memos[cell.model.label]
             scorer = arena.scorers[cell.model.label]
-            judge = Judge(data=arena.data, scorer=scorer, batch=batch, features=victim.features)
+
+            def scored(images: Tensor) -> Tensor:
+                with switched("float32"):  # what a judge sees is what is scored
+                    return victim.features(images)
+
+            judge = Judge(data=arena.data, scorer=scorer, batch=batch, features=scored)
             return walk_ensemble(
                 cell,
                 lambda member: hills.of(member.objective, lens, draw).loss,

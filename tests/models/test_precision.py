@@ -164,3 +164,14 @@ def test_tf32_is_a_switch_that_goes_back() -> None:
                 fail()
             assert seen == [arithmetic == "tf32"] * 2
             assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
+
+
+def test_float32_within_tf32_is_float32() -> None:
+    """What is scored in the middle of a walk is scored as at its end; afterwards the walk goes on as it was."""
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        with switched("tf32"):
+            with switched("float32"):
+                assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
+            assert (matmul.allow_tf32, cudnn.allow_tf32) == (True, True)
+        assert not cudnn.allow_tf32
