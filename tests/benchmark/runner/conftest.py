@@ -176,6 +176,7 @@ def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             "attacks": ["ama-ifgsm"],
             "epsilons": ["2/255"],
             "side": "gallery",
+            "checks": "quick",
             **keys,
         }
         path = folder / f"grid-{len(list(folder.iterdir()))}.yml"
