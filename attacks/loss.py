@@ -6,6 +6,7 @@ the same images of the same batch, the second gets the first one's. Equal input,
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -54,10 +55,11 @@ class Passes:
         )
 
 
-#: What a memo may keep, images and values together; beyond it the entry unused for longest goes, and sharing with it.
-MEMO_BYTES = 2 << 30
+#: What is kept of a batch, images and values of all its losses together; beyond it the entry unused for longest goes,
+#: and sharing with it.
+MEMO_BYTES = 4 << 30
 #: On a GPU it is this share of its memory.
-MEMO_SHARE = 0.2
+MEMO_SHARE = 0.4
 
 
 #: Whole numbers as wide as a float of so many bytes.
@@ -118,23 +120,29 @@ class FeatureMemo:
         self.n_real = n_real
         #: What was asked for and spent so far on this batch.
         self.passes = Passes()
-        self._memo = _Memo()
+        #: Of the batch: features behind the key of their images, gradients behind that key and their loss's name.
+        self.memo = _Memo()
+        self._names = itertools.count()
+
+    def name(self) -> Hashable:
+        """Another name at each call, for what a loss keeps."""
+        return next(self._names)
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) without gradient; the images of an earlier call, or of a gradient, cost nothing."""
-        known = self._memo.get(key := self._memo.key(images), images)
+        known = self.memo.get(key := self.memo.key(images), images)
         self.passes += Passes(forwards=self.n_real, forwards_spent=self.n_real if known is None else 0)
         if known is not None:
             return known[0]
         with torch.no_grad():
             found = self.embedder(images)
-        self._memo.put(key, images, found)
+        self.memo.put(key, images, found)
         return found
 
     def remember(self, key: int, images: Tensor, features: Tensor) -> None:
         """Keep features that a gradient pass computed; `key` is that of the images."""
-        if self._memo.get(key, images) is None:
-            self._memo.put(key, images, features)
+        if self.memo.get(key, images) is None:
+            self.memo.put(key, images, features)
 
 
 #: Which step of which restart a gradient is taken for; it decides what is drawn, where anything is.
@@ -170,7 +178,7 @@ class Loss:
         self._clean = clean
         self._lens = lens or Lens()
         self._draw = draw
-        self._gradients = _Memo()
+        self._name = memo.name()
 
     @property
     def passes(self) -> Passes:
@@ -232,11 +240,10 @@ class Loss:
 
     def slope(self, images: Tensor, moment: Moment = (0, 0)) -> tuple[Tensor, Tensor]:
         """Values (B,) and gradient (B, C, H, W) in one pass; those of a lens are what was seen through it."""
-        key: Hashable = self._gradients.key(images)
-        if self.is_random:
-            key = (key, moment)
+        memo = self._features.memo
+        key = (self._name, memo.key(images), moment if self.is_random else None)
         n_real, samples = self._features.n_real, self._lens.samples
-        known = self._gradients.get(key, images)
+        known = memo.get(key, images)
         asked = samples * n_real
         spent = asked if known is None else 0
         self._features.passes += Passes(asked, asked, spent, spent)
@@ -258,7 +265,7 @@ class Loss:
         # A sum is one pass, and finite only where all is; a sum that merely overflows is looked at more closely.
         if not bool(torch.isfinite(found.sum())) and not bool(torch.isfinite(found).all()):
             raise NonFiniteGradientError("the gradient of the objective is not finite")
-        self._gradients.put(key, images, value, found)
+        memo.put(key, images, value, found)
         return value, found
 
     def _sample(self, images: Tensor, references: References, moment: Moment, sample: int) -> tuple[Tensor, Tensor]:
@@ -275,7 +282,7 @@ class Loss:
         if found is None:
             found = torch.zeros_like(leaf)
         if not self._lens.transforms and self._lens.samples == 1:
-            self._features.remember(self._gradients.key(images), images, features.detach())
+            self._features.remember(self._features.memo.key(images), images, features.detach())
         return values.detach(), found
 
     def _uniform(self, purpose: str, moment: Moment) -> Callable[[Sequence[int]], Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from ..attacks.catalogue import AttackSpec
@@ -92,7 +92,7 @@ class Cell:
         return digest(
             {
                 **surrogate,
-                **self._adaptive,
+                **_told(self.adaptive),
                 "engine": ENGINE_VERSION,
                 "metric": METRIC_VERSION,
                 "model": self.model.identity(),
@@ -109,10 +109,6 @@ class Cell:
                 "precision": self.precision,
             }
         )
-
-    @property
-    def _adaptive(self) -> dict[str, Any]:
-        return {} if self.adaptive.is_neutral else {"adaptive": self.adaptive.parameters()}
 
     @property
     def attack_parameters(self) -> dict[str, Any]:
@@ -133,20 +129,42 @@ class Cell:
     @property
     def group_key(self) -> str:
         """Cells with the same key share decoded images, clean features, references and gradients."""
-        return digest(
-            {
-                **self._adaptive,
-                "engine": ENGINE_VERSION,
-                "model": self.walker.identity(),
-                "dataset": self.dataset.sha256,
-                "protocol": [self.dataset.protocol.name, self.dataset.protocol.version],
-                "side": self.side,
-                "goal": self.goal,
-                "seed": self.seed if self.goal == "targeted" else 0,
-                "perturb_at": self.perturb_at,
-                "precision": self.precision,
-            }
+        seed = self.seed if self.goal == "targeted" else 0
+        return _group_key(
+            self.walker, self.dataset, self.side, self.goal, seed, self.perturb_at, self.precision, self.adaptive
         )
+
+
+@lru_cache(maxsize=2**12)
+def _group_key(
+    walker: ModelSpec,
+    dataset: DatasetRef,
+    side: Side,
+    goal: Goal,
+    seed: int,
+    perturb_at: PerturbAt,
+    precision: Precision,
+    adaptive: Adaptive,
+) -> str:
+    """One digest a group: thousands of cells have the same."""
+    return digest(
+        {
+            **_told(adaptive),
+            "engine": ENGINE_VERSION,
+            "model": walker.identity(),
+            "dataset": dataset.sha256,
+            "protocol": [dataset.protocol.name, dataset.protocol.version],
+            "side": side,
+            "goal": goal,
+            "seed": seed,
+            "perturb_at": perturb_at,
+            "precision": precision,
+        }
+    )
+
+
+def _told(adaptive: Adaptive) -> dict[str, Any]:
+    return {} if adaptive.is_neutral else {"adaptive": adaptive.parameters()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,7 @@ _ALL = (
         scope="cell",
         raised_if="the final projection moved an image",
         why="the optimiser left its budget; what is scored is what was put back",
-        what_to_do="correct the optimiser",
+        what_to_do="correct the optimiser; with an attack that has no radius, such as `CW`, it is as it should be",
     ),
     Flag(
         name="rounding-changes-score",
@@ -159,6 +159,13 @@ _ALL = (
         raised_if="an attack of torchattacks is not among those that are tested here",
         why="it was written for classifiers, and nobody has looked what it does to features",
         what_to_do="compare it with `pgd` before it is believed",
+    ),
+    Flag(
+        name="fitted-for-less",
+        scope="cell",
+        raised_if="a universal perturbation was fitted for a smaller epsilon than the cell's",
+        why="it stays as small as it was: the row understates what a perturbation of that size can do",
+        what_to_do="fit one for each epsilon (`robustreid train`)",
     ),
     Flag(
         name="black-box-beats-white-box",

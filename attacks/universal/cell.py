@@ -17,6 +17,9 @@ from ..optimisers.base import CLEAN, Optimiser, Trace
 from ..threat import Goal, Side, Threat
 from .perturbation import Perturbation
 
+#: Raised where a cell's epsilon is larger than the one that the perturbation was fitted for.
+FLAG_SMALLER = "fitted-for-less"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted(Self):
@@ -35,7 +38,7 @@ class Universal(Optimiser):
     """Adds the perturbation, resized to the images (bilinear) and clamped to the ball of the cell, inside [0, 1].
 
     At a smaller epsilon than it was fitted for its entries are clipped; at a larger one it stays as it is, since
-    nobody fitted more: the row then understates what a perturbation of that radius can do.
+    nobody fitted more: the row then understates what a perturbation of that radius can do, and is flagged.
     """
 
     uses_loss: ClassVar[bool] = False
@@ -47,6 +50,9 @@ class Universal(Optimiser):
         clean = to_counts(images)
         moved = clean + 255 * self.perturbation.at(images)
         return [from_counts(NORM[threat.norm].project(moved, clean, threat.radius)) for threat in threats]
+
+    def flags(self, threat: Threat) -> frozenset[str]:
+        return frozenset({FLAG_SMALLER}) if threat.epsilon > self.perturbation.epsilon else frozenset()
 
     def trace(self, threat: Threat) -> Trace:
         final = CLEAN if threat.epsilon == 0 else ("universal", self.perturbation, threat)

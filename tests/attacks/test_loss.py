@@ -154,3 +154,22 @@ def test_the_memo_keeps_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> Non
     kept = [memo.get(memo.key(images[place]), images[place]) for place in (0, 2)]
     assert [None if value is None else int(value[0].mean()) for value in kept] == [0, 2]
     assert memo.n_bytes == 4 * images[0].nbytes
+
+
+def test_all_losses_of_a_batch_share_one_bound(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty objectives on a batch keep no more than one does; each still gets its own gradient."""
+    from robustreid.attacks import loss
+
+    limit = 10 * images.nbytes
+    monkeypatch.setattr(loss, "MEMO_BYTES", limit)
+    memo = FeatureMemo(Bend(), 4)
+
+    def times(factor: int) -> Loss:
+        return Loss(memo, Given(function=lambda f, _: factor * f.sum(1)), NONE)
+
+    losses = [times(factor) for factor in range(1, 21)]
+    for step in range(3):
+        for factor, one in enumerate(losses, 1):
+            at = images + step / 8
+            torch.testing.assert_close(one.gradient(at), factor * 2 * at)
+            assert memo.memo.n_bytes <= limit
