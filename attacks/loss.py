@@ -7,16 +7,15 @@ the same images of the same batch, the second gets the first one's. Equal input,
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..models.base import Embedder
 from .draw import Draw
+from .memo import Memo
 from .objectives import Objective
 from .references import References
 from .transforms import Lens
@@ -55,62 +54,6 @@ class Passes:
         )
 
 
-#: What is kept of a batch, images and values of all its losses together; beyond it the entry unused for longest goes,
-#: and sharing with it.
-MEMO_BYTES = 4 << 30
-#: On a GPU it is this share of its memory.
-MEMO_SHARE = 0.4
-
-
-#: Whole numbers as wide as a float of so many bytes.
-_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-@dataclass
-class _Memo:
-    """Values by images, compared bit for bit behind a cheap key; copies, so nobody's work in place reaches them.
-
-    Callers compute `key(images)` once and hand it to `get` and `put`.
-    """
-
-    entries: OrderedDict[Hashable, tuple[Tensor, ...]] = field(default_factory=OrderedDict)
-    n_bytes: int = 0
-
-    @staticmethod
-    def key(images: Tensor) -> int:
-        """The sum of the bits as whole numbers: one pass, and the same in any order and memory layout."""
-        return int(images.view(_WHOLE[images.element_size()]).sum())
-
-    def get(self, key: Hashable, images: Tensor) -> tuple[Tensor, ...] | None:
-        known = self.entries.get(key)
-        if known is None or not torch.equal(known[0], images):
-            return None
-        self.entries.move_to_end(key)
-        return tuple(value.clone() for value in known[1:])
-
-    def put(self, key: Hashable, images: Tensor, *values: Tensor) -> None:
-        entry = (images.detach().clone(), *(value.clone() for value in values))
-        replaced = self.entries.pop(key, None)
-        self.entries[key] = entry
-        self.n_bytes += _n_bytes(entry) - (_n_bytes(replaced) if replaced else 0)
-        while self.n_bytes > _limit(images.device) and len(self.entries) > 1:
-            _, oldest = self.entries.popitem(last=False)
-            self.n_bytes -= _n_bytes(oldest)
-
-
-@cache
-def _gpu_limit(device: torch.device) -> int:
-    return int(MEMO_SHARE * torch.cuda.get_device_properties(device).total_memory)
-
-
-def _limit(device: torch.device) -> int:
-    return _gpu_limit(device) if device.type == "cuda" else MEMO_BYTES
-
-
-def _n_bytes(entry: tuple[Tensor, ...]) -> int:
-    return sum(tensor.nbytes for tensor in entry)
-
-
 class FeatureMemo:
     """Features of one batch by its images; shared by every loss of the batch and by the scoring."""
 
@@ -120,8 +63,8 @@ class FeatureMemo:
         self.n_real = n_real
         #: What was asked for and spent so far on this batch.
         self.passes = Passes()
-        #: Of the batch: features behind the key of their images, gradients behind that key and their loss's name.
-        self.memo = _Memo()
+        #: What is known of the batch: features without a name, gradients under that of their loss.
+        self.memo = Memo()
         self._names = itertools.count()
 
     def name(self) -> Hashable:
@@ -241,9 +184,9 @@ class Loss:
     def slope(self, images: Tensor, moment: Moment = (0, 0)) -> tuple[Tensor, Tensor]:
         """Values (B,) and gradient (B, C, H, W) in one pass; those of a lens are what was seen through it."""
         memo = self._features.memo
-        key = (self._name, memo.key(images), moment if self.is_random else None)
+        key, name = memo.key(images), (self._name, moment if self.is_random else None)
         n_real, samples = self._features.n_real, self._lens.samples
-        known = memo.get(key, images)
+        known = memo.get(key, images, name)
         asked = samples * n_real
         spent = asked if known is None else 0
         self._features.passes += Passes(asked, asked, spent, spent)
@@ -265,7 +208,7 @@ class Loss:
         # A sum is one pass, and finite only where all is; a sum that merely overflows is looked at more closely.
         if not bool(torch.isfinite(found.sum())) and not bool(torch.isfinite(found).all()):
             raise NonFiniteGradientError("the gradient of the objective is not finite")
-        memo.put(key, images, value, found)
+        memo.put(key, images, value, found, name=name)
         return value, found
 
     def _sample(self, images: Tensor, references: References, moment: Moment, sample: int) -> tuple[Tensor, Tensor]:

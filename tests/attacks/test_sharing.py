@@ -12,7 +12,8 @@ import torch
 from robustreid.attacks.base import Attack
 from robustreid.attacks.counts import quantise
 from robustreid.attacks.draw import Draw
-from robustreid.attacks.loss import Loss, _Memo
+from robustreid.attacks.loss import Loss
+from robustreid.attacks.memo import Memo
 from robustreid.attacks.optimisers import FGSM, IFGSM, MIFGSM, PGD, Noise, Optimiser
 from robustreid.attacks.threat import NormName, Threat
 from torch import Tensor, nn
@@ -199,14 +200,14 @@ def test_alone_every_cell_pays_its_own(smooth: Any) -> None:
 
 def test_another_images_gradient_is_rejected(smooth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrong twin: a memory that believes its cheap key, made so coarse that other images have it too."""
-    monkeypatch.setattr(_Memo, "key", staticmethod(lambda images: round(10 * images.mean().item())))
+    monkeypatch.setattr(Memo, "key", staticmethod(lambda images: round(10 * images.mean().item())))
     assert_sharing_changes_nothing(smooth, PAPER, plain=True)
 
-    def first(self: _Memo, key: int, images: Tensor) -> tuple[Tensor, ...] | None:
+    def first(self: Memo, key: int, images: Tensor, name: Any = None) -> tuple[Tensor, ...] | None:
         known = self.entries.get(key)
-        return known[1:] if known else None
+        return known.values.get(name) if known else None
 
-    monkeypatch.setattr(_Memo, "get", first)
+    monkeypatch.setattr(Memo, "get", first)
     with pytest.raises(AssertionError):
         assert_sharing_changes_nothing(smooth, PAPER, plain=True)
 
