@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("models", "attacks", "benchmark", "leaderboards", "reports")
 
 
 class _RootIsNoTestPackage:
@@ -31,3 +32,21 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real test data not found at {folder}; set ROBUSTREID_TEST_DATA")
     return folder
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> Path:
+    """A small checkout that obeys every rule, for a test to spoil; its package is importable in its parent folder."""
+    root = tmp_path / "robustreid"
+    root.mkdir()
+    for floor in FLOORS:
+        (root / floor).mkdir()
+        (root / floor / "__init__.py").write_text(f'"""Twin of {floor}."""\n')
+    late = "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from .benchmark.api import run\n"
+    (root / "__init__.py").write_text(f'"""Twin of robustreid."""\n{late}')
+    (root / "benchmark" / "api.py").write_text('"""What the root hands out late."""\n\nrun = print\n')
+    packages = ["robustreid", *(f"robustreid.{floor}" for floor in FLOORS)]
+    table = f"[tool.setuptools]\npackages = {packages!r}\n[tool.setuptools.package-data]\nrobustreid = ['py.typed']\n"
+    (root / "pyproject.toml").write_text(table)
+    (root / "py.typed").touch()
+    return root

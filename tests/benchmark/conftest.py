@@ -1,4 +1,7 @@
-"""A workbench for the suites of the harness: a small linear model, a small data set and a grid file about them."""
+"""A workbench for the suites of the harness: a small linear model, a small data set and a grid file about them.
+
+Beside it the first people of a real set, and a cache folder that is not the user's.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 #: What `write_grid` writes where nothing else is asked for.
@@ -22,6 +25,14 @@ PARTS = {
     "epsilons": "epsilons: [2/255]",
     "side": "side: gallery",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Drawn people, decoded images and digests are kept in a temporary folder, for child processes as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROBUSTREID_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -70,6 +81,26 @@ def write_people() -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def people(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that gives a folder with the first N people of a real set, images linked."""
+    made: dict[tuple[str, int], Path] = {}
+
+    def make(count: int, source: str = "cuhk01-mini") -> Path:
+        if (source, count) not in made:
+            root = tmp_path_factory.mktemp(f"{source}-{count}")
+            names = sorted({file.name[:4] for file in (real_data / source / "query").iterdir()})[:count]
+            for folder in ("query", "bounding_box_test"):
+                (root / folder).mkdir()
+                for file in (real_data / source / folder).iterdir():
+                    if file.name[:4] in names:
+                        (root / folder / file.name).symlink_to(file)
+            made[source, count] = root
+        return made[source, count]
+
+    return make
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ LONG = "a" * 10_000
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
         (
             ("run", "mini"),
-            "Unknown grid 'mini'. Available: ama-real, demo, field, transfer. Or give the path of a .yml file.",
+            "Unknown grid 'mini'. Available: ama-real, auto, demo, field, transfer. Or give the path of a .yml file.",
         ),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -126,14 +125,6 @@ class Behind(nn.Module):
         return found
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Drawn people and decoded images are kept in a temporary folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROBUSTREID_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def plain() -> nn.Module:
     """The small network that ships, from pixels to features."""
@@ -178,23 +169,3 @@ def attacked(model: Callable[[str], nn.Module]) -> Callable[..., Any]:
         return robustreid.evaluate(model(name), CROWD, **asked)
 
     return go
-
-
-@pytest.fixture(scope="session")
-def few_people(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A function that gives a folder with the first people of a real set, images linked."""
-    made: dict[tuple[str, int], Path] = {}
-
-    def make(source: str, count: int) -> Path:
-        if (source, count) not in made:
-            root = tmp_path_factory.mktemp(f"{source}-{count}")
-            names = sorted({file.name[:4] for file in (real_data / source / "query").iterdir()})[:count]
-            for folder in ("query", "bounding_box_test"):
-                (root / folder).mkdir()
-                for file in (real_data / source / folder).iterdir():
-                    if file.name[:4] in names:
-                        (root / folder / file.name).symlink_to(file)
-            made[source, count] = root
-        return made[source, count]
-
-    return make

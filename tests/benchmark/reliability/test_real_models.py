@@ -20,12 +20,12 @@ MODELS = [
 @pytest.mark.parametrize("side", ["query", "gallery"])
 @pytest.mark.parametrize(("weights", "normalise", "source"), MODELS)
 def test_a_real_model_raises_no_flag(
-    real_data: Path, few_people: Callable[..., Path], weights: str, normalise: str, source: str, side: str
+    real_data: Path, people: Callable[..., Path], weights: str, normalise: str, source: str, side: str
 ) -> None:
     """Whatever the attack: one without a random start, one with, one whose gradient vanishes, one that ranks."""
     entry = {"name": "m", "weights": str(real_data / "weights" / weights), "normalise": normalise}
     for attack in ("ama-ifgsm", "sma", "gtm"):
         found = robustreid.evaluate(
-            entry, few_people(source, 24), attack=attack, epsilon="4/255", side=side, device="cpu", batch_size=32
+            entry, people(24, source), attack=attack, epsilon="4/255", side=side, device="cpu", batch_size=32
         )
         assert found.flags == (), attack

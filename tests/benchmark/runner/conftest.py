@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,34 +69,6 @@ class Ran:
             queries = json.dumps(pq.ParquetFile(table).read().to_pylist()) if table.exists() else ""
             found[file.stem] = (row, queries)
         return found
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images and digests of these suites are kept in a temporary folder, for child processes as well."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROBUSTREID_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="session")
-def people(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A function that gives a folder with the first N people of a real set, images linked."""
-    made: dict[tuple[str, int], Path] = {}
-
-    def make(count: int, source: str = "cuhk01-mini") -> Path:
-        if (source, count) not in made:
-            root = tmp_path_factory.mktemp(f"{source}-{count}")
-            names = sorted({file.name[:4] for file in (real_data / source / "query").iterdir()})[:count]
-            for folder in FOLDERS:
-                (root / folder).mkdir()
-                for file in (real_data / source / folder).iterdir():
-                    if file.name[:4] in names:
-                        (root / folder / file.name).symlink_to(file)
-            made[source, count] = root
-        return made[source, count]
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -34,14 +34,20 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ran_with_members(
-    short: None,
-    fast: Path,
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-) -> Callable[[], tuple[Any, dict[str, Any]]]:
+def run_auto(
+    fast: Path, people: Callable[..., Path], grid_file: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
+) -> Callable[..., Any]:
+    """A function that runs `auto` on the first N people, into a folder of that name, in batches of 8."""
+
+    def go(n_people: int, out: str = "run", *, batch_size: int = 8, **keys: Any) -> Any:
+        grid = grid_file(fast, people(n_people), **{"attacks": ["auto"], **keys})
+        return run(grid, tmp_path / out, batch_size=batch_size)
+
+    return go
+
+
+@pytest.fixture
+def ran_with_members(short: None, run_auto: Callable[..., Any]) -> Callable[[], tuple[Any, dict[str, Any]]]:
     """A function that runs `auto` on the query side and gives the run, and by member the AP of what it made."""
 
     def go() -> tuple[Any, dict[str, Any]]:
@@ -55,11 +61,7 @@ def ran_with_members(
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("robustreid.benchmark.runner.walks.cascade", watched)
-            ran = run(
-                grid_file(fast, people(8), attacks=["auto"], epsilons=["1/255"], side="query"),
-                tmp_path / "run",
-                batch_size=8,
-            )
+            ran = run_auto(8, epsilons=["1/255"], side="query")
         return ran, {name: np.concatenate(values) for name, values in seen.items()}
 
     return go
@@ -92,40 +94,24 @@ def test_keeping_the_last_member_is_rejected(
     assert not (found <= least + ensemble.AP_MARGIN).all()
 
 
-def test_who_else_is_attacked_does_not_matter(
-    short: None,
-    fast: Path,
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
+def test_who_else_is_attacked_does_not_matter(short: None, run_auto: Callable[..., Any]) -> None:
     """In batches of 2 and of 8 the same queries lose the same, though batches end their cascades at other members."""
-    grid = grid_file(fast, people(8), attacks=["auto"], epsilons=["3/255"], side="query")
+    keys = {"epsilons": ["3/255"], "side": "query"}
     tables = [
         ran.queries(ran.row(attack="auto")["cell_id"])
-        for ran in (run(grid, tmp_path / str(size), batch_size=size) for size in (2, 8))
+        for ran in (run_auto(8, str(size), batch_size=size, **keys) for size in (2, 8))
     ]
     np.testing.assert_allclose(tables[0]["ap_attacked"], tables[1]["ap_attacked"], atol=0.02)
-    again = run(grid, tmp_path / "again", batch_size=8).table()
-    assert again == run(grid, tmp_path / "once more", batch_size=8).table()
+    assert run_auto(8, "again", **keys).table() == run_auto(8, "once more", **keys).table()
 
 
-def test_a_gallery_has_one_adversary(
-    short: None,
-    fast: Path,
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
+def test_a_gallery_has_one_adversary(short: None, run_auto: Callable[..., Any]) -> None:
     """On the gallery side the row is the least mean over members, which one attacked gallery really reaches."""
     own = [
         {"name": f"m-{m.name}", "objective": o, "optimiser": "apgd", "steps": 4, "restarts": r}
         for m, o, r in zip(SHORT[:3], ("furthest", "push", "self"), (2, 1, 1), strict=True)
     ]
-    grid = grid_file(fast, people(6), attacks=["auto", *own], epsilons=["2/255"], side="gallery")
-    ran = run(grid, tmp_path / "run", batch_size=8)
+    ran = run_auto(6, attacks=["auto", *own], epsilons=["2/255"], side="gallery")
     row = ran.row(attack="auto")
     members = ran.rows[ran.rows["attack"] != "auto"]
     # Members by themselves draw other starts, so they agree up to some points.
@@ -135,17 +121,10 @@ def test_a_gallery_has_one_adversary(
     assert queries["ap_attacked"].mean() == pytest.approx(row["mAP_attacked"], abs=1e-12)
 
 
-def test_epsilon_0_is_clean(
-    short: None,
-    fast: Path,
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
+def test_epsilon_0_is_clean(short: None, run_auto: Callable[..., Any]) -> None:
     """Bit for bit, on both sides."""
-    grid = grid_file(fast, people(5), attacks=["auto"], epsilons=["0"], side=["query", "gallery"])
-    for row in run(grid, tmp_path / "run").rows.to_dict("records"):
+    ran = run_auto(5, batch_size=16, epsilons=["0"], side=["query", "gallery"])
+    for row in ran.rows.to_dict("records"):
         assert row["status"] == "done"
         assert row["mAP_attacked"] == row["mAP_clean"]
         assert row["rank1_attacked"] == row["rank1_clean"]
@@ -168,19 +147,10 @@ def test_the_standard_keeps_to_its_budget() -> None:
         ({"norm": "l2", "epsilons": [1]}, "L-inf only"),
     ],
 )
-def test_what_is_not_defined_is_refused(
-    keys: dict[str, Any],
-    message: str,
-    fast: Path,
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
+def test_what_is_not_defined_is_refused(keys: dict[str, Any], message: str, run_auto: Callable[..., Any]) -> None:
     """Sides, goals and norms of version 1."""
-    grid = grid_file(fast, people(5), attacks=["auto"], **keys)
     with pytest.raises(UserError, match=message):
-        run(grid, tmp_path / "run")
+        run_auto(5, **keys)
 
 
 @pytest.mark.parametrize("seed", range(20))

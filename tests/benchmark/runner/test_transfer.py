@@ -30,16 +30,28 @@ def models(tiny: Path, other_tiny: Path, fast: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def matrix(
-    models: list[dict[str, Any]],
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Any:
-    """The whole matrix of three models, every attacked image kept."""
-    grid = grid_file(models, people(6), attacks=ATTACKS, epsilons=["3/255"], side="query", **BOTH_KINDS)
-    return run(grid, tmp_path_factory.mktemp("matrix") / "run", keep_images=100)
+def six(people: Callable[..., Path], grid_file: Callable[..., Path]) -> Callable[..., Path]:
+    """A function that writes a grid of some models on the queries of six people, any key changed."""
+    return lambda models, **keys: grid_file(models, people(6), **{"side": "query", **keys})
+
+
+@pytest.fixture(scope="module")
+def run_six(
+    six: Callable[..., Path], run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    """A function that runs such a grid, every attacked image kept."""
+
+    def go(models: list[dict[str, Any]], *, trust_code: bool = False, **keys: Any) -> Any:
+        out = tmp_path_factory.mktemp("six") / "run"
+        return run(six(models, **keys), out, keep_images=100, trust_code=trust_code)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def matrix(models: list[dict[str, Any]], run_six: Callable[..., Any]) -> Any:
+    """The whole matrix of three models."""
+    return run_six(models, attacks=ATTACKS, epsilons=["3/255"], **BOTH_KINDS)
 
 
 def images(ran: Any, cell_id: str) -> Any:
@@ -83,17 +95,11 @@ def test_images_are_those_of_the_surrogate(matrix: Any) -> None:
 
 
 def test_own_gradients_do_not_pass_for_transfer(
-    models: list[dict[str, Any]],
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    models: list[dict[str, Any]], run_six: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug: the model that is scored is followed as well."""
     monkeypatch.setattr(Cell, "walker", property(lambda cell: cell.model))
-    grid = grid_file(models[:2], people(6), epsilons=["3/255"], side="query", **BOTH_KINDS)
-    ran = run(grid, tmp_path / "run", keep_images=100)
+    ran = run_six(models[:2], epsilons=["3/255"], **BOTH_KINDS)
     with pytest.raises(AssertionError):
         assert_images_are_the_surrogates(ran)
 
@@ -110,18 +116,11 @@ def test_the_clean_score_is_the_victims(matrix: Any) -> None:
 
 @pytest.mark.parametrize("precision", ["exact", "fast"])
 def test_each_attack_is_walked_once(
-    precision: str,
-    models: list[dict[str, Any]],
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
+    precision: str, models: list[dict[str, Any]], six: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
     """A matrix spends the gradients of its white-box cells, and one forward a victim; as many as were planned."""
-    keys = {"attacks": ATTACKS[:3], "epsilons": ["1/255", "2/255"], "side": "query", "precision": precision}
-    grids = [
-        grid_file(models, people(6), **keys, knowledge=kinds) for kinds in (["white-box"], ["white-box", "transfer"])
-    ]
+    keys = {"attacks": ATTACKS[:3], "epsilons": ["1/255", "2/255"], "precision": precision}
+    grids = [six(models, **keys, knowledge=kinds) for kinds in (["white-box"], ["white-box", "transfer"])]
     own, whole = (run(grid, tmp_path / str(place)).rows for place, grid in enumerate(grids))
     assert own["backwards_spent"].sum() == whole["backwards_spent"].sum()
     transfer = whole[whole["knowledge"] == "transfer"]
@@ -139,16 +138,11 @@ def test_each_attack_is_walked_once(
 
 
 def test_alone_as_in_the_matrix(
-    matrix: Any,
-    models: list[dict[str, Any]],
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
+    matrix: Any, models: list[dict[str, Any]], six: Callable[..., Path], run: Callable[..., Any], tmp_path: Path
 ) -> None:
     """One pair by itself gives the rows that the matrix has, bit for bit."""
-    keys = {"attacks": ATTACKS[:3], "epsilons": ["3/255"], "side": "query", "knowledge": "transfer"}
-    ran = run(grid_file(models, people(6), **keys, surrogates=["b"]), tmp_path / "run")
+    keys = {"attacks": ATTACKS[:3], "epsilons": ["3/255"], "knowledge": "transfer"}
+    ran = run(six(models, **keys, surrogates=["b"]), tmp_path / "run")
     found, whole = ran.table(), matrix.table()
     assert len(found) == 2 * 3
     assert all(whole[cell_id] == row for cell_id, row in found.items())
@@ -166,16 +160,12 @@ def test_alone_as_in_the_matrix(
     ],
 )
 def test_what_has_no_meaning_is_refused(
-    keys: dict[str, Any],
-    message: str,
-    models: list[dict[str, Any]],
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
+    keys: dict[str, Any], message: str, models: list[dict[str, Any]], six: Callable[..., Path]
 ) -> None:
     """With the mend; nothing runs."""
 
     def plan() -> None:
-        grid = load_grid(grid_file(models, people(6), **keys))
+        grid = load_grid(six(models, **keys))
         sets, absent = open_sets(grid.datasets, workers=1, reporter=Silent())
         make_plan(grid, sets, absent)
 
@@ -184,20 +174,14 @@ def test_what_has_no_meaning_is_refused(
 
 
 def test_a_surrogate_that_does_not_build_fails_its_cells(
-    models: list[dict[str, Any]],
-    people: Callable[..., Path],
-    grid_file: Callable[..., Path],
-    run: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    models: list[dict[str, Any]], run_six: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both as a model and as a surrogate; the others' own cells stand."""
     module = tmp_path / "broken_surrogate.py"
     module.write_text("def build(spec):\n    raise RuntimeError('no')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     broken = {"name": "broken", "plugin": "broken_surrogate:build"}
-    grid = grid_file([models[0], broken], people(6), side="query", **BOTH_KINDS)
-    rows = run(grid, tmp_path / "run", trust_code=True).rows
+    rows = run_six([models[0], broken], trust_code=True, **BOTH_KINDS).rows
     named = rows.assign(surrogate=rows["surrogate"].astype(object).where(rows["surrogate"].notna(), ""))
     found = {(row["model"], row["surrogate"]): row["status"] for row in named.to_dict("records")}
     assert found == {("a", ""): "done", ("a", "broken"): "failed", ("broken", ""): "failed", ("broken", "a"): "failed"}

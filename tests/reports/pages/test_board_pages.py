@@ -1,104 +1,26 @@
-"""Pages say what the parquet says: every number, every order, every curve; golden text that a person can read.
+"""Boards, their data and their curves say what the parquet says: every number, every order, every line.
 
-The checks are functions of a site and a run, so that planted bugs meet the same functions.
+The checks are functions of a page or a figure and of the stored cells, so that planted bugs meet the same functions.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from robustreid.benchmark.store.directory import RunDirectory
 from robustreid.reports import boards, curves, results
 from robustreid.reports.site import build_site
 
-GOLDEN = Path(__file__).parent / "golden"
-#: Set it to write the golden texts anew; then read what changed.
-RENEW = "ROBUSTREID_RENEW_GOLDEN"
-VOID = {"meta", "link", "br", "img", "input"}
-BLOCKS = {
-    "p",
-    "h1",
-    "h2",
-    "h3",
-    "li",
-    "tr",
-    "dt",
-    "dd",
-    "section",
-    "figcaption",
-    "summary",
-    "title",
-    "footer",
-    "caption",
-    "ul",
-    "nav",
-}
-
-
-class Reader(HTMLParser):
-    """Visible text by lines, tables by id or place, and the data in script elements."""
-
-    def __init__(self, page: Path) -> None:
-        """Read a page."""
-        super().__init__()
-        self.lines: list[str] = [""]
-        self.tables: list[tuple[str, list[list[str]]]] = []
-        self.data: dict[str, dict[str, Any]] = {}
-        self._open: list[tuple[str, str]] = []
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        if tag not in VOID:
-            self._open.append((tag, found.get("id") or ""))
-        if tag in BLOCKS:
-            self.lines.append("")
-        if tag == "table":
-            self.tables.append((found.get("id") or "", []))
-        if tag == "tr":
-            self.tables[-1][1].append([])
-        if tag in {"td", "th"}:
-            self.tables[-1][1][-1].append("")
-            self.lines[-1] += " | " if self.lines[-1].strip() else ""
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop()[0] != tag:
-            pass
-        if tag in BLOCKS:
-            self.lines.append("")
-
-    def handle_data(self, data: str) -> None:
-        tags = [tag for tag, _ in self._open]
-        if "script" in tags:
-            self.data[self._open[-1][1]] = json.loads(data)
-        elif not {"svg", "noscript", "style"} & set(tags):
-            self.lines[-1] += " ".join(data.split("\n"))
-            if {"td", "th"} & set(tags):
-                self.tables[-1][1][-1][-1] += data
-
-    @property
-    def text(self) -> str:
-        """A line a block, without empty ones."""
-        lines = (" ".join(line.split()) for line in self.lines)
-        return "\n".join(line for line in lines if line) + "\n"
-
-    def table(self, name: str) -> list[list[str]]:
-        """Rows of cells' texts without the head, by id."""
-        rows = next(rows for found, rows in self.tables if found == name)
-        return [[" ".join(cell.split()) for cell in row] for row in rows[1:]]
+Problems = Callable[..., list[str]]
 
 
 def printed(value: float) -> str:
@@ -106,20 +28,8 @@ def printed(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def expected_cells(run: Path, side: str) -> pd.DataFrame:
-    """Untargeted cells of one side, from the store, with the missing ones."""
-    store = RunDirectory(run)
-    frame = store.load()
-    planned = pd.DataFrame(store.planned())
-    planned = planned[~planned["cell_id"].isin(frame["cell_id"])].assign(status="missing")
-    both = pd.concat([frame.dropna(axis="columns", how="all"), planned], ignore_index=True)
-    return both[(both["side"] == side) & (both["goal"] == "untargeted")]
-
-
-def board_problems(site: Path, run: Path, side: str) -> list[str]:
+def board_problems(page: Any, frame: pd.DataFrame) -> list[str]:
     """Where a board's table and data differ from the store; the order and the worst are computed here anew."""
-    page = Reader(next((site / "boards").glob(f"mini-{side}-*.html")))
-    frame = expected_cells(run, side)
     here = frame[frame["epsilon_label"] == "4/255"]
     attacks = list(dict.fromkeys(frame["attack"]))
     expected, places = [], []
@@ -202,11 +112,10 @@ def drawn_marks(svg: ET.Element) -> list[Drawn]:
     return found
 
 
-def curve_problems(site: Path, run: Path, side: str) -> list[str]:
+def curve_problems(svg: ET.Element, frame: pd.DataFrame) -> list[str]:
     """Where the drawn lines differ from the store: what marks say, how high they stand, which of them are joined."""
-    svg = ET.fromstring(next((site / "figures").glob(f"mini-{side}-*-mAP.svg")).read_bytes())  # noqa: S314 (our own)
     marks = drawn_marks(svg)
-    return said_problems(marks, expected_cells(run, side)) + height_problems(marks) + line_problems(svg, marks)
+    return said_problems(marks, frame) + height_problems(marks) + line_problems(svg, marks)
 
 
 def said_problems(marks: list[Drawn], frame: pd.DataFrame) -> list[str]:
@@ -266,124 +175,74 @@ def line_problems(svg: ET.Element, marks: list[Drawn]) -> list[str]:
     return found
 
 
-def problems(site: Path, run: Path, sides: tuple[str, ...] = ("gallery",)) -> list[str]:
-    """All of them."""
-    return [p for side in sides for p in (*board_problems(site, run, side), *curve_problems(site, run, side))]
-
-
 @pytest.fixture(scope="module")
-def small_run(make_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four models and two attacks on one side: failed, skipped and missing cells, a flag, and one model all failed."""
-    cells: list[dict[str, Any]] = [
-        {"model": m, "attack": a, "k": k}
-        for m in ("osnet", "tiny", "vit", "r50", "broken")
-        for a in ("ama-ifgsm", "noise")
-        for k in (2, 4, 8)
-    ]
-    marked: dict[tuple[Any, ...], dict[str, Any]] = {
-        ("osnet", "noise", 2): {"flags": ["projected"]},
-        ("tiny", "ama-ifgsm", 2): {"status": "missing"},
-        ("tiny", "ama-ifgsm", 4): {"status": "skipped", "reason": "has no gradient"},
-        ("vit", "noise", 4): {"status": "failed", "reason": "out of memory"},
-    }
-    for cell in cells:
-        cell |= marked.get((cell["model"], cell["attack"], cell["k"]), {})  # noqa: PLW2901
-        if cell["model"] == "broken":
-            cell |= {"status": "failed", "reason": "a feature is not finite"}
-    return make_run(tmp_path_factory.mktemp("small") / "run", cells, name="golden")
+def problems(read_page: Callable[[Path], Any], stored_cells: Callable[[Path, str], pd.DataFrame]) -> Problems:
+    """A function that gives all differences between a site and its run."""
+
+    def find(site: Path, run: Path, sides: tuple[str, ...] = ("gallery",)) -> list[str]:
+        found = []
+        for side in sides:
+            frame = stored_cells(run, side)
+            page = read_page(next((site / "boards").glob(f"mini-{side}-*.html")))
+            svg = ET.fromstring(next((site / "figures").glob(f"mini-{side}-*-mAP.svg")).read_bytes())  # noqa: S314 (our own)
+            found += board_problems(page, frame) + curve_problems(svg, frame)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def rebuilt_problems(problems: Problems, small_run: Path, tmp_path: Path) -> Callable[[], list[str]]:
+    """A function that makes the site of the small run anew, with whatever is planted by then, and gives all of them."""
+    return lambda: problems(build_site([small_run], tmp_path / "site").parent, small_run)
 
 
 def test_every_number_is_the_stored_one(
-    sample_site: Path, sample_run: Path, golden_site: Path, small_run: Path
+    problems: Problems, sample_site: Path, sample_run: Path, golden_site: Path, small_run: Path
 ) -> None:
     """Boards, data and curves agree with the parquet to the last printed digit."""
     assert problems(golden_site, small_run) == []
     assert problems(sample_site, sample_run, ("gallery", "query")) == []
 
 
-def test_model_pages_have_the_stored_numbers(sample_site: Path, sample_run: Path) -> None:
-    """Every score of every attack and epsilon, and the means of each camera."""
-    for file in (sample_site / "models").glob("*.html"):
-        page = Reader(file)
-        model = re.findall(r"<h1><bdi class=\"name\">(.*?)</bdi>", file.read_text())[0]
-        tables = [rows for _, rows in page.tables if rows[0][0] == "Attack"]
-        for side, table in zip(("gallery", "query"), tables, strict=True):
-            frame = expected_cells(sample_run, side)
-            for row in table[1:]:
-                for label, text in zip(table[0][1:], row[1:], strict=True):
-                    is_it = (
-                        (frame["model"] == model)
-                        & (frame["attack"] == row[0].strip())
-                        & (frame["epsilon_label"] == label)
-                    )
-                    cell = frame[is_it]
-                    if set(cell["status"]) == {"done"}:
-                        wanted = f"{printed(cell['mAP_attacked'].mean())} {printed(cell['rank1_attacked'].mean())}"
-                    else:
-                        wanted = cell["status"].iloc[0] if len(cell) else "not planned"
-                    assert " ".join(text.split()) == wanted
-        cameras = next(rows for _, rows in page.tables if rows[0][0] == "Camera")
-        queries = pd.read_parquet(min((sample_run / "queries").glob("*.parquet")))
-        for row, (camera, group) in zip(cameras[1:], queries.groupby("camera"), strict=True):
-            assert row[:3] == [str(camera), str(len(group)), printed(group["ap_clean"].mean())]
-
-
 def test_a_metric_sorted_the_wrong_way_is_found(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rebuilt_problems: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: mAP is said to be better when it is lower."""
     monkeypatch.setitem(results.METRICS, "mAP", results.METRICS["target_mAP"])
-    found = problems(build_site([small_run], tmp_path / "site").parent, small_run)
+    found = rebuilt_problems()
     assert any(problem.startswith("board: ") for problem in found)
 
 
 def test_a_missing_cell_drawn_as_zero_is_found(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rebuilt_problems: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: what has no score counts as zero."""
     true = boards.Score.mean
     monkeypatch.setattr(
         boards.Score, "mean", lambda score, column: true(score, column) or (0.0 if score.results else None)
     )
-    found = problems(build_site([small_run], tmp_path / "site").parent, small_run)
+    found = rebuilt_problems()
     assert any(problem.startswith("board: ") for problem in found)
     assert any(problem.startswith("curve: a line goes to") for problem in found)
 
 
 def test_a_missing_cell_in_the_data_as_zero_is_found(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rebuilt_problems: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: the table of all cells gets zero for null."""
     true = results.Result.score
     monkeypatch.setattr(results.Result, "score", lambda result, column: true(result, column) or 0.0)
-    found = problems(build_site([small_run], tmp_path / "site").parent, small_run)
+    found = rebuilt_problems()
     assert any(problem.startswith("data: ") for problem in found)
 
 
 def test_a_curve_through_a_failed_point_is_found(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rebuilt_problems: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: a line joins whatever has a value."""
     monkeypatch.setattr(
         curves.Line, "pieces", lambda line, metric: [[p for p in line.points if p.value(metric) is not None]]
     )
-    found = problems(build_site([small_run], tmp_path / "site").parent, small_run)
+    found = rebuilt_problems()
     assert any(problem.endswith("goes through a cell without a score") for problem in found)
-
-
-@pytest.fixture(scope="module")
-def golden_site(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of the small run."""
-    return build_site([small_run], tmp_path_factory.mktemp("golden") / "site").parent
-
-
-@pytest.mark.parametrize("kind", ["index", "boards", "models"])
-def test_golden_text(golden_site: Path, kind: str) -> None:
-    """What a page says, as text (renew with ROBUSTREID_RENEW_GOLDEN=1 and read the difference)."""
-    file = golden_site / "index.html" if kind == "index" else max((golden_site / kind).glob("*.html"))
-    text = Reader(file).text
-    golden = GOLDEN / f"{kind}.txt"
-    if os.environ.get(RENEW):
-        golden.parent.mkdir(exist_ok=True)
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
