@@ -17,8 +17,9 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 # Without --confcutdir pytest imports the root __init__.py once more, under the name of the checkout's folder.
 PYTEST := $(BIN)/pytest --confcutdir=tests --durations=15
 
-# One process a core, at most four; a file stays in one of them, with what its tests share.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# One process a core, at most four; each takes a stretch of files, so that most share what their tests share, and then
+# from whoever has most left.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Idle OpenMP threads sleep: two cores are shared with everything else.
 export OMP_WAIT_POLICY := passive

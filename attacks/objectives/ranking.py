@@ -148,7 +148,8 @@ class SoftAP(_Ranked):
 
     goals: ClassVar[tuple[Goal, ...]] = _UNTARGETED
 
-    bins: int = 25
+    #: Few and wide: between narrow ones nothing is counted anew by a small step, and the gradient is zero.
+    bins: int = 5
 
     def __post_init__(self) -> None:
         if not 2 <= self.bins <= 1000:

@@ -80,7 +80,7 @@ def test_the_page_is_complete() -> None:
         ("| `gtt` | `evict`, `ifgsm`", "| `gtt` | `evict`, `pgd`"),
         ("| both sides | targeted |", "| other side | targeted |"),
         ("| `toward-nearest` |", "| `toward` |"),
-        ("`bins` (25)", "`bins` (5)"),
+        ("`bins` (5)", "`bins` (25)"),
         ("| `nifgsm` |", "| `nesterov` |"),
         ("`ti_sigma` (3)", "`sigma` (3)"),
         ("`muap`", "`mu`"),

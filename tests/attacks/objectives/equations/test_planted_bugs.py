@@ -126,6 +126,7 @@ BUGS: list[tuple[str, dict[str, Any], Callable[..., Tensor]]] = [
     ("target-feature", {}, lambda o, f, r: -o(f, r)),
     ("target-feature", {}, _junk_is_wrong),
     ("soft-ap", {}, lambda o, f, r: -o(f, r)),
+    ("soft-ap", {"bins": 25}, _fewer_bins),
     ("soft-ap", {}, _fewer_bins),
     ("soft-ap", {"bins": 5}, _open_end),
     ("soft-ap", {}, _junk_is_right),

@@ -15,7 +15,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lower": [{}, {"candidates": 2}, {"candidates": 3, "pool": 0.5}],
     "toward-nearest": [{}, {"neighbour": 2}, {"neighbour": 9}],
     "raise": [{}, {"candidates": 2}, {"candidates": 8}],
-    "soft-ap": [{}, {"bins": 5}, {"bins": 2}],
+    "soft-ap": [{}, {"bins": 25}, {"bins": 2}],
 }
 
 
