@@ -202,6 +202,12 @@ class Environment:
     threads: int
     deterministic: bool
 
+    @property
+    def on_a_card(self) -> dict[str, Any]:
+        """What the card of a training says of it."""
+        names = ("tool_version", "git_commit", "git_dirty", "torch", "device", "threads")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

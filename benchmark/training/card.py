@@ -54,12 +54,7 @@ def make_card(
         "seconds": sum(line.seconds for line in log),
         # Clean and attacked scores of these weights, where the recipe asks for them.
         "scores": [],
-        "tool_version": place.tool_version,
-        "git_commit": place.git_commit,
-        "git_dirty": place.git_dirty,
-        "torch": place.torch,
-        "device": place.device,
-        "threads": place.threads,
+        **place.on_a_card,
         "recipe": recipe.text,
     }
 

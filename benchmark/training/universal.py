@@ -257,12 +257,7 @@ def _card(
         "seed": recipe.seed,
         "final": {key: log[-1][key] for key in ("loss", "saturation")},
         "seconds": sum(line["seconds"] for line in log),
-        "tool_version": place.tool_version,
-        "git_commit": place.git_commit,
-        "git_dirty": place.git_dirty,
-        "torch": place.torch,
-        "device": place.device,
-        "threads": place.threads,
+        **place.on_a_card,
         "recipe": recipe.text,
     }
 
