@@ -123,7 +123,7 @@ def fold(network: nn.Module, forward: Callable[[], object]) -> nn.Module:
     Who follows whom is seen while `forward` runs `network` once; the network itself stays as it is. That a layer's
     output is used by its batch norm alone cannot be seen here: compare features afterwards.
     """
-    pairs = _pairs(network, forward)
+    pairs = norm_pairs(network, forward)
     folded = copy.deepcopy(network)
     for norm, layer in pairs.items():
         _replace(folded, layer, _fused(folded.get_submodule(layer), folded.get_submodule(norm)))
@@ -167,8 +167,8 @@ class _Watch:
         return found
 
 
-def _pairs(network: nn.Module, forward: Callable[[], object]) -> dict[str, str]:
-    """The names of the batch norms that can be folded, each with that of its layer."""
+def norm_pairs(network: nn.Module, forward: Callable[[], object]) -> dict[str, str]:
+    """The names of the batch norms that can be folded, each with that of its layer, as seen while `forward` runs."""
     watch = _Watch()
     handles = []
     for name, module in network.named_modules():

@@ -95,12 +95,15 @@ class PixelEmbedder(nn.Module):
             raise ValueError(
                 f"expected images (B, 3, H, W) of a floating type, got {tuple(images.shape)} {images.dtype}"
             )
-        inputs = (resize(images, self.spec.input_size) - self.mean) / self.std
-        inputs = inputs.to(self.dtype or inputs.dtype).contiguous(memory_format=self.layout)
-        features = self.network(inputs).to(images.dtype)
+        features = self.network(self.inputs(images)).to(images.dtype)
         if features.ndim != 2 or features.shape[0] != images.shape[0]:
             raise UserError(
                 f"The model {self.spec.label!r} gave an output of shape {tuple(features.shape)} for {images.shape[0]} "
                 f"images; expected one feature a image, ({images.shape[0]}, D): export the model up to its feature."
             )
         return F.normalize(features, dim=1) if self.spec.metric == "cosine" else features
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network is given for images (B, 3, H, W) in [0, 1]: resized, normalised, laid out."""
+        inputs = (resize(images, self.spec.input_size) - self.mean) / self.std
+        return inputs.to(self.dtype or inputs.dtype).contiguous(memory_format=self.layout)

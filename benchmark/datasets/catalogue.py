@@ -15,6 +15,7 @@ FORMATS = Registry(
     table={
         "market1501": ".market:read_market1501",
         "folder": ".market:read_folder",
+        "held-out": ".held_out:read_held_out",
         "synthetic": ".synthetic.crowd:read_synthetic",
     },
     package=__package__,
@@ -37,6 +38,13 @@ ABOUT = {
         "terms": "your own",
         "source": "",
     },
+    "held-out": {
+        "summary": "some people of a training split, to choose recipes and epochs by; options: identities, seed",
+        "layout": "bounding_box_train/ in Market-1501's layout; queries are each person's first image by each camera",
+        "protocol": "market",
+        "terms": "as the split's",
+        "source": "",
+    },
     "synthetic": {
         "summary": "people drawn by this package: needs no download, and no root",
         "layout": "made on demand; options: seed, identities, cameras, shots, distractors",
@@ -48,6 +56,11 @@ ABOUT = {
 
 #: Formats whose images the package makes itself.
 DRAWN = frozenset({"synthetic"})
+#: What can be said of who is in a set, by format; others take no options.
+OPTIONS = {
+    "synthetic": ("seed", "identities", "cameras", "shots", "distractors"),
+    "held-out": ("seed", "identities"),
+}
 
 
 def open_dataset(
@@ -63,7 +76,7 @@ def open_dataset(
         label: what the user calls it.
         layout: a name of `FORMATS`.
         root: the folder of images; None for a drawn set.
-        options: who is drawn, for a drawn set.
+        options: who is in it, for a format that has `OPTIONS`.
         reporter: told while a set is drawn.
 
     Raises:
@@ -81,7 +94,7 @@ def open_dataset(
     if layout in DRAWN:
         drawn: RetrievalSet = reader(label, reporter=reporter or Silent(), **(options or {}))
         return drawn
-    found: RetrievalSet = reader(label, root)
+    found: RetrievalSet = reader(label, root, **(options or {}))
     return found
 
 
@@ -92,7 +105,9 @@ def refuse_contradictions(label: str, layout: str, *, has_root: bool, options: M
             raise UserError(f"Data set {label!r} is drawn by this package and takes no `root`; remove it.")
     elif not has_root:
         raise UserError(f"Data set {label!r} needs a `root`: the folder that holds its images.")
-    elif options:
+    extra = [name for name in options if name not in OPTIONS.get(layout, ())]
+    if extra:
+        takers = ", ".join(kind for kind, names in OPTIONS.items() if set(extra) <= set(names))
         raise UserError(
-            f"Data set {label!r} takes no {', '.join(f'`{name}`' for name in options)}; that is for {', '.join(DRAWN)}."
+            f"Data set {label!r} takes no {', '.join(f'`{name}`' for name in extra)}; that is for {takers}."
         )

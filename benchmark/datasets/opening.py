@@ -22,7 +22,7 @@ class DatasetRequest:
     format: str | None
     #: None for a set that the package draws itself.
     root: Path | None
-    #: Who is drawn, for such a set.
+    #: Who is in it, for a format that has options.
     options: Mapping[str, int] = field(default_factory=dict)
     #: How many of its queries are used; None is all.
     queries: int | None = None

@@ -15,6 +15,7 @@ from ...models.weights.files import file_sha256
 from ..runtime import environment
 from .data import FolderTrainingSet
 from .recipe import Recipe
+from .validating import chosen_epoch, validation_card
 
 
 def make_card(
@@ -49,6 +50,8 @@ def make_card(
         "data": data.description,
         "started_from_sha256": file_sha256(recipe.weights) if recipe.weights else None,
         "epochs": recipe.plan.epochs,
+        "epoch": chosen_epoch(log, recipe.validation),
+        "validation": validation_card(log, recipe.validation),
         "seed": recipe.plan.seed,
         "final": {key: last[key] for key in last if key not in {"epoch", "seconds", "images_per_second"}},
         "seconds": sum(line.seconds for line in log),

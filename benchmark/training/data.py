@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ... import UserError
 from ..datasets.catalogue import refuse_contradictions
 from ..datasets.decoded import DecodedImages, decode
+from ..datasets.held_out import held_out
 from ..datasets.manifest import read_manifest
 from ..datasets.market import TRAINING_FOLDER, read_training_images
 from ..datasets.opening import DatasetRequest
@@ -62,6 +63,8 @@ def open_training_set(
     reporter: Reporter,
     input_size: tuple[int, int] | None = None,
     workers: int | None = None,
+    n_held_out: int = 0,
+    held_out_seed: int = 0,
 ) -> FolderTrainingSet:
     """The training images behind a request, every one of them read and decoded.
 
@@ -70,12 +73,14 @@ def open_training_set(
         reporter: told while images are read and decoded.
         input_size: (height, width) that images are resized to where they have several sizes.
         workers: threads that read and decode.
+        n_held_out: identities that are kept out (see `datasets.held_out`).
+        held_out_seed: which.
 
     Raises:
         UserError: there is no such folder, or nobody in it to learn from.
         InvalidFileError: an image that does not decode, or whose name says nothing.
     """
-    root = _root(request, reporter)
+    root = training_root(request, reporter)
     if not (root / TRAINING_FOLDER).is_dir():
         raise UserError(
             f"Data set {request.label!r} has no training images: there is no folder {str(root / TRAINING_FOLDER)!r}; "
@@ -97,7 +102,8 @@ def open_training_set(
         manifest = read_manifest(found, workers=workers, advance=stage.advance)
     with staged(reporter, f"decoding {request.label}", len(names)) as stage:
         decoded = decode(found, manifest, workers=workers, advance=stage.advance)
-    places = np.flatnonzero(~np.isin(images.identities, _NOBODY))
+    away = held_out(images, n_held_out, held_out_seed) if n_held_out else np.empty(0, dtype=np.int64)
+    places = np.flatnonzero(~np.isin(images.identities, [*_NOBODY, *away]))
     if not len(places):
         raise UserError(f"Data set {request.label!r} has nobody to learn from: only identities -1 and 0.")
     shapes = sorted(manifest.shapes)
@@ -112,7 +118,7 @@ def open_training_set(
     )
 
 
-def _root(request: DatasetRequest, reporter: Reporter) -> Path:
+def training_root(request: DatasetRequest, reporter: Reporter) -> Path:
     """The folder that holds `bounding_box_train`; a drawn set is drawn."""
     layout = request.format or request.label
     refuse_contradictions(request.label, layout, has_root=request.root is not None, options=request.options)

@@ -46,6 +46,16 @@ class TrainingDirectory:
         return self.path / "checkpoint" / "state.safetensors"
 
     @property
+    def best(self) -> Path:
+        """The weights of the best epoch until now, where one is to be chosen."""
+        return self.checkpoint.parent / "best.safetensors"
+
+    @property
+    def validation(self) -> Path:
+        """The run directory with the rows of people who are kept out of training."""
+        return self.path / "validation"
+
+    @property
     def scores(self) -> Path:
         """The run directory that the card's scores come from."""
         return self.path / "scores"
@@ -78,9 +88,17 @@ class TrainingDirectory:
     def clear(self) -> None:
         """Forget an earlier training."""
         with file_system_errors(self.path):
-            for file in (self.card, self.weights, self.log, self.checkpoint):
+            for file in (self.card, self.weights, self.log, self.checkpoint, self.best):
                 file.unlink(missing_ok=True)
-            shutil.rmtree(self.scores, ignore_errors=True)
+            for folder in (self.validation, self.scores):
+                shutil.rmtree(folder, ignore_errors=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what was made beforehand for a training that is done."""
+        with file_system_errors(self.path):
+            for file in self.checkpoint.parent.glob("adversarial-*.npy"):
+                file.unlink(missing_ok=True)
 
 
 def circumstances(device: torch.device) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,13 +18,29 @@ from ...models.registry import unknown
 from ...models.training.augment import Augment
 from ...models.training.plan import Plan
 from ...models.weights.files import file_sha256
+from ..config.grid import resolve as resolve_grid
 from ..config.reading import Document, Place, parse_document, read_document
 from ..config.schema import DatasetEntry
 from ..datasets.catalogue import FORMATS, refuse_contradictions
 from ..datasets.opening import DatasetRequest
-from .perturb import INNER_OBJECTIVES, PgdPerturb
-from .schema import PerturbSection, RecipeFile, check
+from .adversaries.ball import Ball
+from .adversaries.request import OFFLINE_OBJECTIVES, TRAINING_OBJECTIVES, Adversary
+from .schema import Choose, PerturbSection, RecipeFile, ValidationSection, check
 from .scoring import grid_about
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Who is kept out of training, and how often they are looked for."""
+
+    identities: int
+    seed: int
+    #: In epochs; the last epoch is always scored.
+    every: int
+    choose: Choose
+    #: A grid without models and data sets.
+    grid: Mapping[str, Any]
+    document: Document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +56,8 @@ class Recipe:
     weights: Path | None
     data: DatasetRequest
     plan: Plan
-    perturb: PgdPerturb | None
+    perturb: Adversary | None
+    validation: Validation | None
     #: What the weights file holds.
     store: Literal["float32", "float16"]
     #: The whole file, where it asks for scores.
@@ -108,16 +126,17 @@ def resolve(document: Document) -> Recipe:
     losses, share = file.losses, file.perturb.share if file.perturb else 1.0
     if not losses.softmax and not losses.triplet:
         raise UserError(f"{document.where(('losses',))}: both weights are 0; expected one above 0.")
+    # A model that is nowhere yet: what is wrong with the rest is said before the training, not after.
+    stand_in = {"name": file.name, "plugin": "to:come"}
     if file.scores:
-        # A model that is nowhere yet: what is wrong with the rest is said before the training, not after.
-        grid_about({"name": file.name, "plugin": "to:come"}, document)
+        grid_about(stand_in, document, "scores", document.data["scores"])
     recipe = Recipe(
         name=file.name,
         text=document.text,
         spec=ModelSpec(
             label=file.name,
             architecture=file.architecture,
-            input_size=INPUT_SIZES.get(file.architecture),
+            input_size=file.input_size or INPUT_SIZES.get(file.architecture),
             normalise=NORMALISATIONS["imagenet"],
             metric=file.metric,
         ),
@@ -128,6 +147,7 @@ def resolve(document: Document) -> Recipe:
             epochs=file.epochs,
             identities=file.batch.identities,
             images=file.batch.images,
+            rounds=file.batch.rounds,
             optimiser=file.optimiser.name,
             learning_rate=file.optimiser.learning_rate,
             weight_decay=file.optimiser.weight_decay,
@@ -136,18 +156,20 @@ def resolve(document: Document) -> Recipe:
             label_smoothing=losses.label_smoothing,
             triplet=losses.triplet,
             margin=None if losses.margin == "soft" else losses.margin,
+            bnneck=losses.bnneck,
             augment=Augment(flip=file.augment.flip, crop=file.augment.crop, erase=file.augment.erase),
             share=share,
             preserve=file.perturb.preserve if file.perturb else 0.0,
             average=file.average,
             precision=file.precision,
         ),
-        perturb=_perturb(document, file.perturb, file) if file.perturb else None,
+        perturb=_adversary(document, file.perturb, file) if file.perturb else None,
+        validation=_validation(document, file.validation, stand_in) if file.validation else None,
         store=file.store,
         scores=document if file.scores else None,
         sha256="",
     )
-    return replace(recipe, sha256=_digest(document, file, weights))
+    return replace(recipe, sha256=_digest(document, file, recipe))
 
 
 def _at(document: Document, place: Place, error: UserError) -> UserError:
@@ -168,9 +190,39 @@ def data_request(document: Document, entry: DatasetEntry) -> DatasetRequest:
     return DatasetRequest(label=entry.name, format=layout, root=root, options=entry.options)
 
 
-def _perturb(document: Document, entry: PerturbSection, file: RecipeFile) -> PgdPerturb:
-    if entry.objective not in INNER_OBJECTIVES:
-        raise _at(document, ("perturb", "objective"), unknown("objective", entry.objective, INNER_OBJECTIVES))
+def model_spec(document: Document, place: Place) -> ModelSpec:
+    """The model at a place of a recipe, as a grid would have it; its problems are said with their lines."""
+    entry = document.data
+    for key in place:
+        entry = entry[key]
+    whole = {"name": "model", "datasets": ["synthetic"], "attacks": ["noise"], "epsilons": [0], "side": "query"}
+    n = len(place)
+    lines = {("models", 0, *found[n:]): line for found, line in document.lines.items() if found[:n] == place}
+    grid = replace(document, data={**whole, "models": [entry]}, lines=lines)
+    try:
+        return resolve_grid(grid).models[0]
+    except UserError as error:
+        raise type(error)(str(error).replace("models[0]", ".".join(map(str, place)))) from None
+
+
+def _validation(document: Document, entry: ValidationSection, stand_in: Mapping[str, Any]) -> Validation:
+    asked = {**entry.grid, "datasets": ["synthetic"]}
+    if len(grid_about(stand_in, document, "validation", asked).sides) > 1:
+        raise _at(document, ("validation", "side"), UserError("give one side: one score an epoch is kept."))
+    return Validation(
+        identities=entry.identities,
+        seed=entry.seed,
+        every=entry.every,
+        choose=entry.choose,
+        grid=entry.grid,
+        document=document,
+    )
+
+
+def _adversary(document: Document, entry: PerturbSection, file: RecipeFile) -> Adversary:
+    known = OFFLINE_OBJECTIVES if entry.against else TRAINING_OBJECTIVES
+    if entry.objective not in known:
+        raise _at(document, ("perturb", "objective"), unknown("objective", entry.objective, known))
     radii = {}
     for key in ("epsilon", "step_size"):
         try:
@@ -179,22 +231,38 @@ def _perturb(document: Document, entry: PerturbSection, file: RecipeFile) -> Pgd
             raise _at(document, ("perturb", key), error) from None
     if entry.references == "self" and entry.objective == "pull":
         raise _at(document, ("perturb", "objective"), UserError("an image cannot be pulled to itself; take push."))
-    return PgdPerturb(
-        objective=entry.objective,
+    if entry.objective == "collapse" and entry.preserve:
+        raise _at(document, ("perturb", "preserve"), UserError("`collapse` has no clean copies to keep; leave it out."))
+    ball = Ball(
+        epsilon=radii["epsilon"],
         steps=entry.steps,
-        references=entry.references,
+        step_size=radii["step_size"],
+        random_start=entry.random_start,
         precision=file.precision,
         seed=file.seed,
-        **radii,
+    )
+    return Adversary(
+        ball=ball,
+        objective=entry.objective,
+        references=entry.references,
+        push=entry.push,
+        pull=entry.pull,
+        warmup_epochs=entry.warmup_epochs,
+        against=model_spec(document, ("perturb", "against")) if entry.against else None,
     )
 
 
-def _digest(document: Document, file: RecipeFile, weights: Path | None) -> str:
-    decides: dict[str, Any] = file.model_dump(exclude={"kind", "name", "data", "weights", "store", "scores"})
+def _digest(document: Document, file: RecipeFile, recipe: Recipe) -> str:
+    """Of what decides the weights. Keys at their defaults are left out, so that a new key changes no digest."""
+    away = {"kind", "name", "data", "weights", "store", "scores"}
+    decides: dict[str, Any] = file.model_dump(exclude=away, exclude_defaults=True)
     try:
-        decides["weights"] = None if weights is None else file_sha256(weights)
+        decides["weights"] = None if recipe.weights is None else file_sha256(recipe.weights)
     except UserError as error:
         raise _at(document, ("weights",), error) from None
-    if file.perturb:
-        decides["perturb"] |= {key: str(parse_epsilon(getattr(file.perturb, key))) for key in ("epsilon", "step_size")}
+    if recipe.perturb:
+        ball, against = recipe.perturb.ball, recipe.perturb.against
+        decides["perturb"] |= {"epsilon": str(ball.epsilon), "step_size": str(ball.step_size)}
+        if against:
+            decides["perturb"]["against"] = against.identity()
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ... import UserError
 from ...models.base import Metric
 from ...models.training.plan import OptimiserName, Precision
 from ..config.problems import validate
 from ..config.reading import Document
-from ..config.schema import Dataset, DatasetEntry, Name, Radius
-from .perturb import TrainReferences
+from ..config.schema import Dataset, DatasetEntry, ModelEntry, Name, Radius
+from .adversaries.guided import TrainReferences
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Guides = Annotated[int, Field(ge=0, le=1_000)]
+_Side = Annotated[int, Field(strict=True, ge=1)]
 _Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+#: Which epoch's weights are handed out: the last one's, or the best one's by a score of the people who are kept out.
+Choose = Literal["last", "mAP_clean", "mAP_attacked"]
+
+
+def as_named(value: Any) -> Any:
+    """An entry that may be given by its name alone."""
+    return {"name": value} if isinstance(value, str) else value
 
 
 class _Section(BaseModel):
@@ -30,6 +39,7 @@ class BatchSection(_Section):
 
     identities: Annotated[int, Field(ge=2, le=1_000_000)] = 16
     images: Annotated[int, Field(ge=2, le=1_000_000)] = 4
+    rounds: Count = 1
 
 
 class OptimiserSection(_Section):
@@ -48,6 +58,7 @@ class LossesSection(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.1
     triplet: _Weight = 1.0
     margin: _Weight | Literal["soft"] = 0.3
+    bnneck: bool = False
 
 
 class AugmentSection(_Section):
@@ -65,9 +76,36 @@ class PerturbSection(_Section):
     epsilon: Radius
     steps: Count
     step_size: Radius
+    random_start: bool = True
     references: TrainReferences = "train"
+    #: Guides, with objective `goat`.
+    push: _Guides = 4
+    pull: _Guides = 1
+    warmup_epochs: _Weight = 0.0
     share: _Share = 1.0
     preserve: _Weight = 0.0
+    #: A model as in a grid.
+    against: Annotated[ModelEntry, BeforeValidator(as_named)] | None = None
+
+
+class ValidationSection(BaseModel):
+    """Who is kept out of training, and the grid that they are scored by while it lasts."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    identities: Count
+    seed: Seed = 0
+    every: Count = 1
+    choose: Choose = "last"
+    attacks: Any
+    epsilons: Any
+    side: Any
+
+    @property
+    def grid(self) -> dict[str, Any]:
+        """The keys that are a grid's."""
+        own = {"identities", "seed", "every", "choose"}
+        return {key: value for key, value in self.model_dump().items() if key not in own}
 
 
 class ScoresSection(BaseModel):
@@ -90,6 +128,7 @@ class RecipeFile(_Section):
     architecture: str
     weights: str | None = None
     metric: Metric = "cosine"
+    input_size: Annotated[tuple[_Side, _Side], Field(strict=False)] | None = None
     data: Dataset
     seed: Seed = 0
     epochs: Count
@@ -101,6 +140,7 @@ class RecipeFile(_Section):
     average: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     precision: Precision = "float32"
     store: Literal["float32", "float16"] = "float32"
+    validation: ValidationSection | None = None
     scores: ScoresSection | None = None
 
 
@@ -113,6 +153,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "losses": tuple(LossesSection.model_fields),
     "augment": tuple(AugmentSection.model_fields),
     "perturb": tuple(PerturbSection.model_fields),
+    "against": tuple(ModelEntry.model_fields),
+    "validation": tuple(ValidationSection.model_fields),
     "scores": tuple(ScoresSection.model_fields),
 }
 
@@ -123,6 +165,13 @@ FIXED = {
     "epochs": "a whole number from 1",
     "identities": "a whole number from 2",
     "images": "a whole number from 2",
+    "rounds": "a whole number from 1",
+    "input_size": "two whole numbers above 0, [height, width]",
+    "bnneck": "true or false",
+    "random_start": "true or false",
+    "push": "a whole number from 0",
+    "pull": "a whole number from 0",
+    "every": "a whole number from 1",
     "learning_rate": "a number above 0",
     "weight_decay": _WEIGHT,
     "warmup_epochs": _WEIGHT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,21 @@ _COLUMNS = (
 )
 
 
-def grid_about(model: dict[str, Any], recipe: Document) -> Grid:
-    """The grid that a recipe's `scores` asks for, about one model.
+def grid_about(model: Mapping[str, Any], recipe: Document, section: str, asked: Mapping[str, Any]) -> Grid:
+    """The grid that a section of a recipe asks for, about one model.
 
     Args:
         model: an entry of a grid's `models`.
         recipe: the whole recipe; relative paths start where it lies.
+        section: its name, for what is wrong with it.
+        asked: its keys: data sets, attacks, epsilons, side ...
 
     Raises:
-        UserError: a name or number in `scores` that no grid could have.
+        UserError: a name or number in it that no grid could have.
     """
-    asked = {"name": model["name"], "models": [model], **recipe.data["scores"]}
-    return resolve_grid(replace(recipe, name=f"{recipe.name}: scores", text=json.dumps(asked), data=asked, lines={}))
+    whole = {"name": model["name"], "models": [dict(model)], **asked}
+    name = f"{recipe.name}: {section}"
+    return resolve_grid(replace(recipe, name=name, text=json.dumps(whole, default=str), data=whole, lines={}))
 
 
 def score_weights(grid: Grid, out: Path, settings: Settings, reporter: Reporter) -> list[dict[str, Any]]:

@@ -1,16 +1,19 @@
 """A recipe run: weights, card and log in a folder, with a checkpoint after every epoch that the next call goes on from.
 
-weights.safetensors  card.json  log.csv  checkpoint/state.safetensors  scores/
+weights.safetensors  card.json  log.csv  checkpoint/state.safetensors  validation/  scores/
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ... import InvalidFileError
 from ...models.catalogue import ARCHITECTURES
@@ -24,13 +27,17 @@ from ..progress import Reporter, staged
 from ..runtime import Settings, exact, kept_memory, pick_device
 from ..store.files import write_bytes
 from .card import line, log_csv, make_card
-from .data import open_training_set
+from .data import FolderTrainingSet, open_training_set, training_root
 from .directory import TrainingDirectory, changes, circumstances, refuse_other
 from .recipe import Recipe
 from .scoring import grid_about, score_weights
+from .validating import Validator, chosen_epoch
 
 #: Raised by hand when the same recipe and data can give other weights.
 TRAINING_VERSION = 1
+
+#: Training images that a folded program's batch norms take their statistics from.
+N_STATISTICS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +67,18 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
     """
     device = pick_device(settings.device)
     directory = TrainingDirectory(out)
+    keep_out = recipe.validation
     data = open_training_set(
-        recipe.data, reporter=reporter, input_size=recipe.spec.input_size, workers=settings.workers
+        recipe.data,
+        reporter=reporter,
+        input_size=recipe.spec.input_size,
+        workers=settings.workers,
+        n_held_out=keep_out.identities if keep_out else 0,
+        held_out_seed=keep_out.seed if keep_out else 0,
     )
-    network = _network(recipe)
     asked = {"recipe_sha256": recipe.sha256, "data_sha256": data.sha256, "training_version": TRAINING_VERSION}
     # Whatever is wrong with the request shows before the folder is made.
-    trainer = Trainer(network, recipe.spec, data, recipe.plan, perturb=recipe.perturb, device=device)
+    trainer = Trainer(_network(recipe, data), recipe.spec, data, recipe.plan, device=device)
     with directory.writing():
         if again:
             directory.clear()
@@ -74,8 +86,25 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
         if card is None:
             with exact(device), kept_memory():
                 log = _resume(trainer, directory, asked, reporter)
-                _epochs(trainer, directory, log, asked, recipe.name, reporter)
-            content = pack_weights(trainer.weights, half=recipe.store == "float16")
+                if recipe.perturb and trainer.epoch < recipe.plan.epochs:
+                    trainer.perturb = recipe.perturb.make(
+                        data,
+                        recipe.plan,
+                        steps_per_epoch=trainer.steps_per_epoch,
+                        folder=directory.checkpoint.parent,
+                        device=device,
+                        reporter=reporter,
+                    )
+                epochs = _Epochs(
+                    directory=directory,
+                    recipe=recipe,
+                    asked=asked,
+                    log=log,
+                    validator=_validator(recipe, directory, settings, reporter),
+                    reporter=reporter,
+                )
+                epochs.run(trainer)
+            content = pack_weights(_handed_out(trainer, log, recipe, directory), half=recipe.store == "float16")
             card = make_card(recipe, data, log, asked, content, device)
             write_bytes(directory.weights, content)
         if recipe.scores is not None:
@@ -84,46 +113,99 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
             card = {**card, "recipe": recipe.text, "scores": scores}
         if card != stands:
             write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
+        directory.tidy()
     return Trained(directory=directory, stood=card == stands, card=card)
 
 
 def _scoring(recipe: Recipe, directory: TrainingDirectory) -> Grid:
     assert recipe.scores is not None  # noqa: S101 (the caller asked)
     spec, weights = recipe.spec, str(directory.weights.resolve())
-    model = {"name": recipe.name, "architecture": spec.architecture, "weights": weights, "metric": spec.metric}
-    return grid_about(model, recipe.scores)
+    model: dict[str, Any] = {"name": recipe.name, "architecture": spec.architecture, "weights": weights, "metric": spec.metric}
+    if spec.input_size:
+        model["input_size"] = list(spec.input_size)
+    return grid_about(model, recipe.scores, "scores", recipe.scores.data["scores"])
 
 
-def _network(recipe: Recipe) -> torch.nn.Module:
+def _validator(
+    recipe: Recipe, directory: TrainingDirectory, settings: Settings, reporter: Reporter
+) -> Validator | None:
+    if recipe.validation is None:
+        return None
+    return Validator(
+        recipe=recipe,
+        validation=recipe.validation,
+        root=training_root(recipe.data, reporter),
+        out=directory.validation,
+        settings=settings,
+        reporter=reporter,
+    )
+
+
+def _handed_out(
+    trainer: Trainer, log: list[EpochSummary], recipe: Recipe, directory: TrainingDirectory
+) -> Mapping[str, Tensor]:
+    """The weights of the chosen epoch."""
+    if chosen_epoch(log, recipe.validation) == trainer.epoch:
+        return trainer.weights
+    return unpack(directory.best)[0]
+
+
+def _network(recipe: Recipe, data: FolderTrainingSet) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.plan.seed)
         network: torch.nn.Module = ARCHITECTURES.load(recipe.spec.architecture)()
-    if recipe.weights is not None:
+    if recipe.weights is None:
+        return network
+    if recipe.weights.suffix.lower() == ".onnx":
+        from ...models.pixels import PixelEmbedder
+        from ...models.training.unfold import load_folded
+
+        pixels = PixelEmbedder(torch.nn.Identity(), recipe.spec)
+        load_folded(network, recipe.weights, pixels.inputs, _some_images(data))
+    else:
         load_safetensors(network, recipe.weights)
     return network
 
 
-def _epochs(
-    trainer: Trainer,
-    directory: TrainingDirectory,
-    log: list[EpochSummary],
-    asked: dict[str, Any],
-    name: str,
-    reporter: Reporter,
-) -> None:
-    left = trainer.plan.epochs - trainer.epoch
+def _some_images(data: FolderTrainingSet) -> Iterator[Tensor]:
+    """Batches of training images in [0, 1], spread evenly over the set, the same every time."""
+    chosen = np.unique(np.linspace(0, len(data) - 1, N_STATISTICS).round().astype(np.int64))
+    for places in np.array_split(chosen, max(1, len(chosen) // 64)):
+        yield torch.from_numpy(data.batch(places)).float() / 255
 
-    def keep(trainer: Trainer, summary: EpochSummary) -> None:
-        log.append(summary)
-        facts = {**asked, **circumstances(trainer.device), "log": [asdict(line) for line in log]}
-        write_bytes(directory.checkpoint, pack(trainer.state(), facts))
-        write_bytes(directory.log, log_csv(log))
-        reporter.note(line(summary, trainer.plan.epochs))
 
-    if log:
-        write_bytes(directory.log, log_csv(log))
-    with staged(reporter, f"training {name}", left * trainer.steps_per_epoch) as stage:
-        train_epochs(trainer, on_epoch=keep, on_step=lambda: stage.advance(1))
+@dataclass(frozen=True, kw_only=True)
+class _Epochs:
+    """The epochs that are left, and what is kept of each."""
+
+    directory: TrainingDirectory
+    recipe: Recipe
+    asked: dict[str, Any]
+    log: list[EpochSummary]
+    validator: Validator | None
+    reporter: Reporter
+
+    def run(self, trainer: Trainer) -> None:
+        """Train until the end."""
+        if self.log:
+            write_bytes(self.directory.log, log_csv(self.log))
+        left = trainer.plan.epochs - trainer.epoch
+        with staged(self.reporter, f"training {self.recipe.name}", left * trainer.steps_per_epoch) as stage:
+            train_epochs(trainer, on_epoch=self._keep, on_step=lambda: stage.advance(1))
+
+    def _keep(self, trainer: Trainer, summary: EpochSummary) -> None:
+        self.reporter.note(line(summary, trainer.plan.epochs))
+        if self.validator:
+            summary = self.validator.score(trainer, summary)
+        self.log.append(summary)
+        validation = self.recipe.validation
+        is_candidate = validation is not None and validation.choose != "last" and summary.mAP_clean is not None
+        if is_candidate and chosen_epoch(self.log, validation) == summary.epoch:
+            # Before the checkpoint: an epoch that is run again gives the same weights.
+            write_bytes(self.directory.best, pack(trainer.weights, {"epoch": summary.epoch}))
+        facts = {**self.asked, **circumstances(trainer.device), "log": [asdict(line) for line in self.log]}
+        write_bytes(self.directory.checkpoint, pack(trainer.state(), facts))
+        write_bytes(self.directory.log, log_csv(self.log))
 
 
 def _resume(

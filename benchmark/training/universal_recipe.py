@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -17,17 +17,12 @@ from ...attacks.threat import parse_epsilon
 from ...attacks.universal import PROCEDURES, Procedure
 from ...models.base import ModelSpec
 from ...models.registry import nearest, unknown
-from ..config.grid import resolve as resolve_grid
 from ..config.problems import validate
 from ..config.reading import Document, Place
 from ..config.schema import AttackEntry, Dataset, DatasetEntry, ModelEntry, Name, Radius
 from ..datasets.opening import DatasetRequest
-from .recipe import data_request
-from .schema import FIXED, BatchSection, Count, Seed
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+from .recipe import data_request, model_spec
+from .schema import FIXED, BatchSection, Count, Seed, as_named
 
 
 class PerturbationFile(BaseModel):
@@ -38,10 +33,10 @@ class PerturbationFile(BaseModel):
     kind: Literal["perturbation"]
     name: Name
     #: As in a grid.
-    model: Annotated[ModelEntry, BeforeValidator(_named)]
+    model: Annotated[ModelEntry, BeforeValidator(as_named)]
     data: Dataset
     #: A name of `PROCEDURES`, maybe with changed parameters.
-    attack: Annotated[AttackEntry, BeforeValidator(_named)]
+    attack: Annotated[AttackEntry, BeforeValidator(as_named)]
     epsilon: Radius
     epochs: Count
     batch: BatchSection = BatchSection()
@@ -114,7 +109,7 @@ def resolve_perturbation(document: Document) -> PerturbationRecipe:
     return PerturbationRecipe(
         name=file.name,
         text=document.text,
-        model=_model(document),
+        model=model_spec(document, ("model",)),
         data=data_request(document, file.data),
         attack=file.attack.name,
         procedure=_procedure(document, file.attack),
@@ -128,17 +123,6 @@ def resolve_perturbation(document: Document) -> PerturbationRecipe:
 
 def _at(document: Document, place: Place, error: UserError) -> UserError:
     return type(error)(f"{document.where(place)}: {error}")
-
-
-def _model(document: Document) -> ModelSpec:
-    """The model as a grid would have it, its problems at their lines of the recipe."""
-    whole = {"name": "model", "datasets": ["synthetic"], "attacks": ["noise"], "epsilons": [0], "side": "query"}
-    lines = {("models", 0, *place[1:]): line for place, line in document.lines.items() if place[:1] == ("model",)}
-    grid = replace(document, data={**whole, "models": [document.data["model"]]}, lines=lines)
-    try:
-        return resolve_grid(grid).models[0]
-    except UserError as error:
-        raise type(error)(str(error).replace("models[0]", "model")) from None
 
 
 def _procedure(document: Document, entry: AttackEntry) -> Procedure:

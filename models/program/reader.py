@@ -32,6 +32,8 @@ class Node:
     attributes: Mapping[str, Any]
     #: The version of the operator set, which decides what defaults mean.
     opset: int
+    #: What the exporter called it; it decides nothing.
+    name: str = ""
 
     def integer(self, name: str, default: int) -> int:
         """The attribute as an integer."""
@@ -217,6 +219,7 @@ def _node(path: Path, node: Any, opset: int) -> Node:
         outputs=tuple(node.output),
         attributes={item.name: _attribute(path, item) for item in node.attribute},
         opset=opset,
+        name=node.name,
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import numpy as np
@@ -19,8 +18,9 @@ from ... import UserError
 from ..base import ModelSpec
 from ..pixels import resize
 from .augment import augment
-from .losses import softmax_loss, triplet_loss
-from .plan import EpochSummary, Perturb, Plan, TrainingSet
+from .batch_loss import Part, batch_loss
+from .parts import frozen, head, watch_neck
+from .plan import Batch, EpochSummary, Hardened, Perturb, Plan, TrainingSet
 from .sampling import batches, n_steps
 
 
@@ -55,12 +55,15 @@ class Trainer:
         self.network = network
         people, classes = np.unique(data.identities, return_inverse=True)
         self._classes = classes.astype(np.int64)
-        self.head = _head(cast("int", network.feature_dim), len(people), plan.seed).to(self.device)
-        parameters = [*network.parameters(), *self.head.parameters()]
+        self.head = head(cast("int", network.feature_dim), len(people), plan.seed).to(self.device)
+        self._before_neck: list[Tensor] = []
+        if plan.bnneck:
+            watch_neck(network, self._before_neck)
+        parameters = [p for p in (*network.parameters(), *self.head.parameters()) if p.requires_grad]
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         self.optimiser = kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self.steps_per_epoch = n_steps(data.identities, plan.identities)
+        self.steps_per_epoch = plan.rounds * n_steps(data.identities, plan.identities)
         #: Epochs that are finished.
         self.epoch = 0
         mean, std = (
@@ -127,6 +130,7 @@ class Trainer:
             n_images=plan.images,
             seed=plan.seed,
             epoch=self.epoch,
+            rounds=plan.rounds,
         )
         self.network.train()
         sums: dict[str, Tensor] = {}
@@ -159,14 +163,12 @@ class Trainer:
         images = augment(self.data.batch(chosen), plan.augment, seed=plan.seed, step=step)
         clean = torch.from_numpy(images).to(self.device)
         clean = (clean.float() / 255).contiguous(memory_format=self.layout)
-        classes = torch.from_numpy(self._classes[chosen]).to(self.device)
-        parts = {"clean": clean}
+        batch = Batch(images=clean, classes=torch.from_numpy(self._classes[chosen]).to(self.device), places=chosen)
+        hard = None
         if self.perturb:
-            with _frozen(self.network):
-                parts["perturbed"] = self.perturb(self.embed, clean, classes, step).detach()
-            if plan.share == 1 and not plan.preserve:
-                del parts["clean"]
-        loss, found = self._loss(parts, classes)
+            with frozen(self.network):
+                hard = self.perturb(self.embed, batch, step)
+        loss, found = self._loss(batch, hard)
         if not math.isfinite(float(loss.detach())):
             raise UserError(
                 f"The loss is no finite number at step {step + 1} (epoch {self.epoch + 1}): the training diverged; "
@@ -180,29 +182,28 @@ class Trainer:
         self._add_to_average(step)
         return {"loss": loss.detach(), **found}
 
-    def _loss(self, parts: Mapping[str, Tensor], classes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(self, batch: Batch, hard: Hardened | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, one forward for all its parts, and what it is made of."""
         plan = self.plan
-        raw = self.network(
-            self._inputs(torch.cat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values())))
-        )
-        logits, ranked = self.head(raw), self._ranked(raw)
-        total = raw.new_zeros(())
-        found: dict[str, Tensor] = {}
-        halves = dict(zip(parts, zip(logits.chunk(len(parts)), ranked.chunk(len(parts)), strict=True), strict=True))
-        for name, (scores, features) in halves.items():
-            share = 1.0 if not self.perturb else plan.share if name == "perturbed" else 1 - plan.share
-            softmax = softmax_loss(scores, classes, plan.label_smoothing)
-            triplet = triplet_loss(features, classes, plan.margin)
-            total = total + share * (plan.softmax * softmax + plan.triplet * triplet)
-            found[f"softmax_{name}"], found[f"triplet_{name}"] = softmax.detach(), triplet.detach()
-            found[f"accuracy_{name}"] = (scores.detach().argmax(1) == classes).float().mean()
-        if self.perturb and plan.preserve:
-            moved = halves["perturbed"][1] - halves["clean"][1].detach()
-            preserve = moved.square().sum(1).mean()
-            total = total + plan.preserve * preserve
-            found["preserve"] = preserve.detach()
-        return total, found
+        parts = {"clean": (batch.images, batch.classes)}
+        if hard is not None:
+            if plan.share == 1 and not plan.preserve and not hard.is_triplets:
+                del parts["clean"]
+            parts["perturbed"] = (hard.images.detach(), batch.classes[hard.sources])
+        sizes = [len(classes) for _, classes in parts.values()]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+            raw = self.network(self._inputs(torch.cat([images for images, _ in parts.values()])))
+            logits = self.head(raw)
+        raw, logits = raw.float(), logits.float()
+        ranked = self._ranked(raw)
+        compared = self._before_neck.pop().float() if plan.bnneck else ranked
+        pieces = zip(*(values.split(sizes) for values in (logits, ranked, compared)), strict=True)
+        found = {
+            name: Part(logits=piece[0], ranked=piece[1], compared=piece[2], classes=parts[name][1])
+            for name, piece in zip(parts, pieces, strict=True)
+        }
+        share = plan.share if hard is not None else 0.0
+        return batch_loss(plan, found, share=share, is_triplets=hard is not None and hard.is_triplets)
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (B, D) of images in [0, 1] as they are ranked, by the network as it is now."""
@@ -256,24 +257,3 @@ def train(
     while trainer.epoch < trainer.plan.epochs:
         on_epoch(trainer, trainer.run_epoch(on_step))
     trainer.network.eval()
-
-
-def _head(n_features: int, n_identities: int, seed: int) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Linear(n_features, n_identities, bias=False)
-
-
-@contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode without gradients of its weights, while this lasts."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    network.eval()
-    for parameter in learning:
-        parameter.requires_grad = False
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad = True
-        network.train()

@@ -34,12 +34,19 @@ def triplet_loss(features: Tensor, identities: Tensor, margin: float | None) -> 
         margin: in units of distance; None is the soft margin.
     """
     positive, negative, counts = hardest(features, identities)
-    furthest = _distance(features, features[positive])
-    nearest = _distance(features, features[negative])
-    gap = furthest - nearest
-    losses = F.softplus(gap) if margin is None else (gap + margin).clamp_min(0)
+    losses = _hinge(features, features[positive], features[negative], margin)
     weights = counts.to(losses.dtype)
     return (losses * weights).sum() / weights.sum().clamp_min(1)
+
+
+def triplets_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float | None) -> Tensor:
+    """Triplet loss of given triplets (B, D) each, a scalar: the mean of [margin + d(a, p) - d(a, n)]+, as above."""
+    return _hinge(anchor, positive, negative, margin).mean()
+
+
+def _hinge(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float | None) -> Tensor:
+    gap = _distance(anchor, positive) - _distance(anchor, negative)
+    return F.softplus(gap) if margin is None else (gap + margin).clamp_min(0)
 
 
 @torch.no_grad()

@@ -39,17 +39,41 @@ class TrainingSet(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Images that are about to be learnt from."""
+
+    #: (B, 3, H, W) float in [0, 1], augmented.
+    images: Tensor
+    #: (B,) int64, from 0: who is on them.
+    classes: Tensor
+    #: (B,) int64: which images of the training set they are.
+    places: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardened:
+    """What an adversary made of a batch."""
+
+    #: (M, 3, H, W) in [0, 1].
+    images: Tensor
+    #: (M,) int64: the image of the batch that each was made of.
+    sources: Tensor
+    #: Whether these are a positive for every image of the batch, and then a negative for every one (M = 2 B): the
+    #: triplet loss is then over those, the clean images being the anchors.
+    is_triplets: bool = False
+
+
 class Perturb(Protocol):
     """What makes a batch harder before it is learnt from."""
 
-    def __call__(self, embed: Callable[[Tensor], Tensor], images: Tensor, identities: Tensor, step: int) -> Tensor:
-        """Changed images (B, 3, H, W) in [0, 1], as a pure function of the arguments.
+    def __call__(self, embed: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Hardened:
+        """Changed images, as a pure function of the arguments.
 
         Args:
-            embed: images to features (B, D) as they are ranked: the network of this moment in evaluation mode, its
-                normalisation inside, its weights frozen; differentiable in the images.
-            images: (B, 3, H, W) float in [0, 1], augmented.
-            identities: (B,) int64.
+            embed: images in [0, 1] to features (B, D) as they are ranked: the network of this moment in evaluation
+                mode, its normalisation inside, its weights frozen; differentiable in the images.
+            batch: what is to be learnt from.
             step: from 0 over all epochs.
         """
         ...
@@ -65,6 +89,8 @@ class Plan:
     identities: int = 16
     #: K, images of each.
     images: int = 4
+    #: How often an epoch goes over all identities.
+    rounds: int = 1
     optimiser: OptimiserName = "adamw"
     #: The highest learning rate: reached linearly over the warm-up, left along a cosine down to 0.
     learning_rate: float = 2e-3
@@ -78,6 +104,9 @@ class Plan:
     triplet: float = 1.0
     #: Its margin in units of distance; None is the soft margin.
     margin: float | None = 0.3
+    #: BNNeck (Luo et al., CVPRW 2019): softmax behind the batch norm that the network ends in, the triplet loss before
+    #: it, by unnormalised Euclidean distance; that batch norm has no shift.
+    bnneck: bool = False
     augment: Augment = field(default_factory=Augment)
     #: With a `Perturb`: the loss is (1 - share) of the clean batch's and share of the perturbed one's.
     share: float = 1.0
@@ -108,3 +137,6 @@ class EpochSummary:
     learning_rate: float
     seconds: float
     images_per_second: float
+    #: Of people who are kept out of training, fractions; attacked: the least over the attacks.
+    mAP_clean: float | None = None  # noqa: N815 (the column's name)
+    mAP_attacked: float | None = None  # noqa: N815

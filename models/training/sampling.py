@@ -17,11 +17,12 @@ def batches(
     n_images: int,
     seed: int,
     epoch: int,
+    rounds: int = 1,
 ) -> NDArray[np.int64]:
-    """The image indices of an epoch, (steps, P * K): a pure function of its arguments.
+    """The image indices of an epoch, (rounds * steps, P * K): a pure function of its arguments.
 
-    Identities come in shuffled order, each at most once an epoch. Those of the last, incomplete batch sit this epoch
-    out, so that every batch has one shape; the next epoch shuffles anew. The K images of an identity are distinct and
+    Identities come in shuffled order, each at most once a round. Those of the last, incomplete batch sit this round
+    out, so that every batch has one shape; the next round shuffles anew. The K images of an identity are distinct and
     go round its cameras before one comes a second time; where it has fewer than K, all of them are taken and then
     some again.
 
@@ -32,12 +33,26 @@ def batches(
         n_images: K.
         seed: the training's.
         epoch: from 0.
+        rounds: how often an epoch goes over the identities.
 
     Raises:
         UserError: fewer identities than P.
     """
     steps = n_steps(identities, n_identities)
-    random = stream(seed, "batches", epoch)
+    turns = range(epoch * rounds, (epoch + 1) * rounds)
+    return np.concatenate([_round(identities, cameras, steps, n_identities, n_images, seed, turn) for turn in turns])
+
+
+def _round(
+    identities: NDArray[np.int64],
+    cameras: NDArray[np.int64],
+    steps: int,
+    n_identities: int,
+    n_images: int,
+    seed: int,
+    turn: int,
+) -> NDArray[np.int64]:
+    random = stream(seed, "batches", turn)
     chosen = random.permutation(np.unique(identities))[: steps * n_identities]
     by_identity = np.argsort(identities, kind="stable")
     starts = np.searchsorted(identities[by_identity], chosen, side="left")

@@ -137,7 +137,7 @@ def test_models_are_attacked_in_evaluation_mode(smooth: Any, normalising: nn.Mod
 
 def test_adversarial_training_perturbs_in_evaluation_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop switches the network over while it makes adversarial examples, and back again."""
-    from robustreid.models.training import loop
+    from robustreid.models.training import parts
 
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout())
 
@@ -152,6 +152,6 @@ def test_adversarial_training_perturbs_in_evaluation_mode(monkeypatch: pytest.Mo
     def unchanged(network: nn.Module) -> Iterator[None]:
         yield
 
-    assert_crafted_in_eval(loop._frozen)
+    assert_crafted_in_eval(parts.frozen)
     with pytest.raises(AssertionError):
         assert_crafted_in_eval(unchanged)

@@ -46,9 +46,10 @@ def test_every_key_arrives(write_recipe: Write) -> None:
     assert plan.augment == Augment(flip=False, crop=2, erase=0.5)
     assert (plan.share, plan.preserve, plan.average, plan.precision) == (0.5, 1, 0.99, "bfloat16")
     assert recipe.perturb is not None
-    assert (recipe.perturb.epsilon, recipe.perturb.step_size) == (Fraction(1, 50), Fraction(1, 255))
-    assert (recipe.perturb.steps, recipe.perturb.references, recipe.perturb.seed) == (3, "self", 7)
-    assert (recipe.store, recipe.spec.metric, recipe.perturb.precision) == ("float16", "euclidean", "bfloat16")
+    ball = recipe.perturb.ball
+    assert (ball.epsilon, ball.step_size) == (Fraction(1, 50), Fraction(1, 255))
+    assert (ball.steps, recipe.perturb.references, ball.seed) == (3, "self", 7)
+    assert (recipe.store, recipe.spec.metric, ball.precision) == ("float16", "euclidean", "bfloat16")
 
 
 def test_shipped_recipes_resolve() -> None:

@@ -42,14 +42,15 @@ class SmallNet(nn.Module):
     feature_dim = 12
     channels_last = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, neck: bool = False) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3, 2, 1)
         self.norm = nn.BatchNorm2d(8)
         self.last = nn.Linear(8 * 8 * 4, self.feature_dim)
+        self.bottleneck = nn.BatchNorm1d(self.feature_dim) if neck else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.last(torch.relu(self.norm(self.conv(images))).flatten(1))
+        features: Tensor = self.bottleneck(self.last(torch.relu(self.norm(self.conv(images))).flatten(1)))
         return features
 
 
@@ -70,13 +71,13 @@ def make_set() -> Callable[..., MemorySet]:
 
 
 @pytest.fixture
-def make_network() -> Callable[[], SmallNet]:
-    """A function that gives the same small network every time."""
+def make_network() -> Callable[..., SmallNet]:
+    """A function that gives the same small network every time, with a batch norm at its end or without."""
 
-    def make() -> SmallNet:
+    def make(*, neck: bool = False) -> SmallNet:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
-            return SmallNet()
+            return SmallNet(neck=neck)
 
     return make
 
@@ -89,15 +90,18 @@ def spec() -> ModelSpec:
 
 @pytest.fixture
 def make_trainer(
-    make_set: Callable[..., MemorySet], make_network: Callable[[], SmallNet], spec: ModelSpec
+    make_set: Callable[..., MemorySet], make_network: Callable[..., SmallNet], spec: ModelSpec
 ) -> Callable[..., Trainer]:
     """A function that gives a trainer, with any key of the plan, and `perturb`."""
 
-    def make(*, perturb: Any = None, data: MemorySet | None = None, **changes: Any) -> Trainer:
+    def make(
+        *, perturb: Any = None, data: MemorySet | None = None, neck: bool | None = None, **changes: Any
+    ) -> Trainer:
         from robustreid.models.training.loop import Trainer
 
         plan: dict[str, Any] = {"epochs": 4, "identities": 3, "images": 4, "learning_rate": 5e-3, "warmup_epochs": 0.5}
         plan |= {"augment": Augment(crop=1, erase=0.2), **changes}
-        return Trainer(make_network(), spec, data or make_set(), Plan(**plan), perturb=perturb)
+        network = make_network(neck=changes.get("bnneck", False) if neck is None else neck)
+        return Trainer(network, spec, data or make_set(), Plan(**plan), perturb=perturb)
 
     return make

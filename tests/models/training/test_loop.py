@@ -12,9 +12,11 @@ import pytest
 import torch
 from robustreid import UserError
 from robustreid.models.pixels import PixelEmbedder
+from robustreid.models.training import loop
+from robustreid.models.training.batch_loss import batch_loss
 from robustreid.models.training.checkpoint import pack, unpack
 from robustreid.models.training.loop import Trainer, schedule, train
-from robustreid.models.training.plan import EpochSummary
+from robustreid.models.training.plan import Batch, EpochSummary, Hardened, Plan
 from torch import Tensor
 
 Make = Callable[..., Trainer]
@@ -28,14 +30,14 @@ class Brighter:
         self.seen: list[Tensor] = []
         self.trainer: Trainer | None = None
 
-    def __call__(self, embed: Callable[[Tensor], Tensor], images: Tensor, identities: Tensor, step: int) -> Tensor:
+    def __call__(self, embed: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Hardened:
         assert self.trainer is not None
         network = self.trainer.network
         frozen = not any(parameter.requires_grad for parameter in network.parameters())
         self.calls.append((step, network.training, frozen))
-        self.seen.append(embed(images[:1]))
-        assert identities.shape == images.shape[:1]
-        return (images + 0.1).clamp(0, 1)
+        self.seen.append(embed(batch.images[:1]))
+        assert len(batch.classes) == len(batch.places) == len(batch.images)
+        return Hardened(images=(batch.images + 0.1).clamp(0, 1), sources=torch.arange(len(batch.images)))
 
 
 def run(trainer: Trainer, epochs: int | None = None) -> list[EpochSummary]:
@@ -173,9 +175,46 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert 0 < rates[-1] < 0.001
 
 
-def test_bfloat16_trains_too(make_trainer: Make) -> None:
-    """Weights and losses stay float32."""
-    trainer = make_trainer(precision="bfloat16", epochs=8)
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+def test_bfloat16_trains_too(make_trainer: Make, precision: str, dtype: torch.dtype) -> None:
+    """Passes are computed in it; weights and losses stay float32."""
+    trainer = make_trainer(precision=precision, epochs=8)
+    seen = []
+    trainer.network.get_submodule("last").register_forward_hook(lambda _, __, output: seen.append(output.dtype))
     log = run(trainer)
+    assert set(seen) == {dtype}
     assert log[-1].loss < log[0].loss
     assert {value.dtype for value in trainer.weights.values()} == {torch.float32, torch.int64}
+
+
+def test_rounds_make_an_epoch_longer(make_trainer: Make) -> None:
+    """Two rounds an epoch are the batches of two epochs of one round, in the same order."""
+    twice, once = make_trainer(rounds=2, epochs=1), make_trainer(epochs=2)
+    run(twice)
+    run(once)
+    assert twice.steps_per_epoch == 2 * once.steps_per_epoch
+    seen = [trainer.network.state_dict()["norm.num_batches_tracked"].item() for trainer in (twice, once)]
+    assert seen[0] == seen[1] == 2 * once.steps_per_epoch
+
+
+def test_the_neck_stands_between_the_two_losses(make_trainer: Make) -> None:
+    """The triplet loss looks before the batch norm, softmax behind it, and that batch norm has no shift."""
+    trainer = make_trainer(bnneck=True, epochs=1, softmax=1.0, triplet=1.0)
+    neck = trainer.network.get_submodule("bottleneck")
+    assert isinstance(neck, torch.nn.BatchNorm1d)
+    seen: list[Tensor] = []
+    neck.register_forward_hook(lambda _, given, __: seen.append(given[0].detach()))
+    compared = []
+
+    def watched(plan: Plan, parts: Any, **others: Any) -> Any:
+        compared.append(parts["clean"].compared.detach())
+        return batch_loss(plan, parts, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "batch_loss", watched)
+        run(trainer)
+    assert all(torch.equal(one, other) for one, other in zip(seen, compared, strict=True))
+    assert not neck.bias.any()
+    assert not neck.bias.requires_grad
+    with pytest.raises(UserError, match="does not end in a batch norm called `bottleneck`"):
+        make_trainer(bnneck=True, neck=False)
