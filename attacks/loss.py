@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import Embedder
+from ..models.passing import sampled
 from .draw import Draw
 from .memo import Memo
 from .objectives import Objective
@@ -217,7 +218,9 @@ class Loss:
             seen = leaf
             if self._lens.transforms:
                 seen = self._lens.images(leaf, lambda place, shape: self._uniform(f"{place}.{sample}", moment)(shape))
-            features = self._features.embedder(seen)
+            # One gradient is taken by the draws that score; several are those of an adversary who does not know them.
+            with sampled(sample + 1 if self._lens.samples > 1 else 0):
+                features = self._features.embedder(seen)
             values = self._objective(features, references)
             total = values.sum()
         # A model that cuts the graph (a decoder, rounding without a gradient) has the gradient that it hands out: none.

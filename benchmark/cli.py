@@ -28,8 +28,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("robustreid.benchmark.commands:plan", "What a grid would run, and what it costs."),
     "status": ("robustreid.benchmark.commands:status", "How far a run directory is."),
     "train": ("robustreid.benchmark.training.commands:train", "Train a model by a recipe."),
+    "plot": ("robustreid.reports.commands:plot", "Draw a training: losses and scores, epoch by epoch."),
     "report": ("robustreid.reports.commands:report", "Make a static site of runs: boards, curves, model pages."),
-    "ls": ("robustreid.benchmark.commands:ls", "List models, attacks or data sets."),
+    "data": ("robustreid.benchmark.datasets.commands:data", "Get weights of published models, checked by digest."),
+    "ls": ("robustreid.benchmark.commands:ls", "List models, attacks, data sets or defences."),
     "version": ("robustreid.benchmark.commands:version", "Versions of this tool and what it runs on."),
 }
 
@@ -38,6 +40,7 @@ LISTS: Mapping[str, str] = {
     "models": "robustreid.models.commands:list_models",
     "attacks": "robustreid.attacks.commands:list_attacks",
     "datasets": "robustreid.benchmark.commands:list_datasets",
+    "defences": "robustreid.models.defences.catalogue:list_defences",
 }
 
 _ENDLESS = re.compile(r"(\S{120})\S{600,}")

@@ -13,7 +13,7 @@ from ..attacks.references import ReferencePolicy, select
 from ..attacks.threat import Goal, Threat
 from ..attacks.transforms import Lens
 from .datasets.retrieval import RetrievalSet, SideName
-from .records import Cell, Precision
+from .records import Cell
 
 #: What is climbed: the objective, and what stands between the images and the model.
 _Hill = tuple[Objective, Lens]
@@ -78,17 +78,23 @@ def _distinct(cells: Sequence[Cell], n_images: int) -> Cost:
         attack = cell.attack
         # At epsilon 0 every walk stays at the clean image, whatever was drawn.
         is_drawn = attack.draws_in_loss or (attack.optimiser.is_random and cell.threat.epsilon)
-        lens = replace(attack.lens, samples=cell.adaptive.samples(attack.eot))
+        lens = replace(attack.lens, samples=cell.adaptive.samples(attack.eot, cell.walker.samples))
         hill = (attack.objective_for(cell.goal), lens)
         victim = cell.model.label if cell.surrogate else ""
         by_seed.setdefault(cell.seed if is_drawn else 0, set()).add((hill, attack.optimiser, cell.threat, victim))
     # Two seeds share nothing, and under each of them the same walks cost the same.
-    costs = sum((_passes(frozenset(walks), cells[0].precision) for walks in by_seed.values()), Cost())
+    costs = sum((_passes(frozenset(walks), _is_apart(cells[0])) for walks in by_seed.values()), Cost())
     return Cost(gradients=costs.gradients * n_images, forwards=costs.forwards * n_images)
 
 
+def _is_apart(cell: Cell) -> bool:
+    """Whether gradients are those of another model than scores, as far as a plan knows: then nothing is shared."""
+    is_straight = any(each.is_hiding for each in cell.walker.defence) and cell.adaptive.bpda is None
+    return cell.precision == "fast" or is_straight
+
+
 @lru_cache(maxsize=2**16)
-def _passes(walks: frozenset[_Walk], precision: Precision) -> Cost:
+def _passes(walks: frozenset[_Walk], apart: bool) -> Cost:
     """Passes an image, of walks that draw from one seed."""
     gradients: dict[_Hill, set[Hashable]] = {}
     #: Images whose features gradients leave behind, are read on the way, are scored; changed copies of clean ones.
@@ -112,8 +118,8 @@ def _passes(walks: frozenset[_Walk], precision: Precision) -> Cost:
         ends = [final] if optimiser.is_whole(threat) else [final, ("8-bit", final)]
         # Another model's features are never those of the walk.
         scored.update(ends if not victim else [("of", victim, end) for end in ends])
-    # In `fast` another arithmetic walks than scores, so that what was walked through is not known to the scoring.
-    apart = precision == "fast"
+    # In `fast` another arithmetic walks than scores, so that what was walked through is not known to the scoring; nor
+    # is it where gradients pass stages straight.
     n_forwards = len(values - passed) + len(scored) if apart else len((values | scored) - passed)
     n_gradients = sum(lens.samples * len(points) for (_, lens), points in gradients.items())
     return Cost(gradients=n_gradients, forwards=n_forwards + len(views))

@@ -120,6 +120,12 @@ def status_text(records: Sequence[Mapping[str, str]], *, is_running: bool) -> st
 
 
 def listing(records: Sequence[Mapping[str, Any]]) -> str:
-    """A line a record: its name and its one-line summary."""
+    """A line a record: its name and its one-line summary; below it, indented, a line a file: name, digest, address."""
     width = max((len(str(record["name"])) for record in records), default=0)
-    return "\n".join(f"{record['name']!s:<{width}}  {record.get('summary', '')}".rstrip() for record in records)
+    lines = []
+    for record in records:
+        lines.append(f"{record['name']!s:<{width}}  {record.get('summary', '')}".rstrip())
+        for file in record.get("files", ()):
+            digest = f"{file['algorithm']} {file['digest']}" if file["digest"] else "no digest is known"
+            lines.append(f"{'':<{width}}  {file['name']}  {digest}  {file['url'] or ''}".rstrip())
+    return "\n".join(lines)

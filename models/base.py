@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from .defences.base import Defence, title
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -63,10 +65,25 @@ class ModelSpec:
     metric: Metric = "cosine"
     #: Whether the network may run in a faster form (see `engine`), which moves the last bits; else as it was written.
     folding: bool = True
+    #: What stands before the resize, the first one first; see `defences`.
+    defence: tuple[Defence, ...] = ()
+
+    @property
+    def defence_title(self) -> str | None:
+        """The column `defence`; None where there is none."""
+        return title(self.defence)
+
+    @property
+    def samples(self) -> int:
+        """Gradients over the draws of its defences that an adversary takes the mean of by default."""
+        return max((each.samples for each in self.defence), default=1)
 
     def identity(self) -> dict[str, Any]:
         """What goes into a cell's id: no label, no path."""
+        # Named only where there is one: what has none is what it was before there were any.
+        defence = {"defence": [each.identity() for each in self.defence]} if self.defence else {}
         return {
+            **defence,
             "architecture": self.architecture,
             "sha256": self.sha256,
             "plugin": self.plugin,

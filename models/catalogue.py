@@ -9,12 +9,15 @@ from .registry import Registry
 ARCHITECTURES = Registry(
     kind="architecture",
     table={
+        "densenet121": ".architectures.densenet:densenet121",
         "osnet_x0_25": ".architectures.osnet:osnet_x0_25",
         "osnet_x0_5": ".architectures.osnet:osnet_x0_5",
         "osnet_x0_75": ".architectures.osnet:osnet_x0_75",
         "osnet_x1_0": ".architectures.osnet:osnet_x1_0",
         "resnet50": ".architectures.resnet:resnet50",
+        "resnext50_32x4d": ".architectures.resnet:resnext50_32x4d",
         "tinynet": ".architectures.tinynet:tinynet",
+        "vit_s16": ".architectures.vit:vit_s16",
     },
     package=__package__,
     group="robustreid.architectures",

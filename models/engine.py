@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -32,7 +32,15 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def embedder(network: Callable[[Tensor], Tensor], spec: ModelSpec) -> PixelEmbedder:
-    """The network behind pixels; with `spec.folding` in its fastest form, on the CPU, otherwise as it was written."""
+    """The network behind pixels; with `spec.folding` in its fastest form, on the CPU, otherwise as it was written.
+
+    Behind defences it takes the form that it takes without.
+    """
+    best = _fastest(network, replace(spec, defence=()))
+    return PixelEmbedder(best.network, spec, layout=best.layout) if spec.defence else best
+
+
+def _fastest(network: Callable[[Tensor], Tensor], spec: ModelSpec) -> PixelEmbedder:
     plain = PixelEmbedder(network, spec)
     if not (spec.folding and isinstance(network, nn.Module)):
         return plain

@@ -11,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 from .. import InvalidFileError, UserError
 from .base import METRICS, NORMALISATIONS, Metric, ModelSpec, Normalise
 from .catalogue import ARCHITECTURES, INPUT_SIZES
+from .defences.catalogue import DefenceRequest, parse
 from .registry import load_reference, nearest, unknown
-from .weights.files import ONLY_SAFE_FORMATS, file_sha256
+from .weights.files import ONLY_SAFE_FORMATS, weights_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .pixels import PixelEmbedder
+    from .program.reader import Program
 
 #: What a grid's `normalise` may be.
 NormaliseRequest = str | Mapping[str, Sequence[float]] | Normalise | None
 
 PROGRAM, PLUGIN = "onnx", "plugin"
+#: OpenVINO's IR: fed as `normalise` says, and as Open Model Zoo's networks expect it (BGR in 0..255).
+IR, IR_BGR255 = "ir", "ir-bgr255"
+#: What brings its own network: the ending of its file -> the architectures that it may be, the default one first.
+PROGRAMS: Mapping[str, tuple[str, ...]] = {".onnx": (PROGRAM,), ".xml": (IR, IR_BGR255)}
+_PROGRAM_NAMES = tuple(name for names in PROGRAMS.values() for name in names)
 #: The entry-point group of models that need no --trust-code.
 PLUGIN_GROUP = "robustreid.models"
 
@@ -36,22 +43,24 @@ def resolve(
     normalise: NormaliseRequest = None,
     metric: str = "cosine",
     input_size: Sequence[int] | None = None,
+    defence: DefenceRequest = None,
 ) -> ModelSpec:
     """The specification of a model; reads its weights file for the digest, runs no code of others, imports no torch.
 
     Args:
         label: what the user calls it.
-        architecture: a name of `ARCHITECTURES`; `onnx` and `plugin` follow from the other two.
-        weights: a safetensors file for an architecture or plugin, or an ONNX program.
+        architecture: a name of `ARCHITECTURES`, or `ir-bgr255`; `onnx`, `ir` and `plugin` follow from the other two.
+        weights: a safetensors file for an architecture or plugin, an ONNX program, or an IR's .xml, its .bin beside it.
         plugin: `package:callable`.
         normalise: `none`, `imagenet`, {mean, std} or a `Normalise`; by default `imagenet` for an architecture, else
             `none`.
         metric: `cosine` or `euclidean`.
         input_size: (height, width); by default what the program declares or the architecture was made for.
+        defence: what stands before the resize: `jpeg`, {name: jpeg, quality: 75}, or several, the first one first.
 
     Raises:
         UserError: where names are unknown, parts are missing or contradict each other, or a file does not exist.
-        InvalidFileError: where the weights are neither safetensors nor a readable ONNX program.
+        InvalidFileError: where the weights are neither safetensors nor a readable program.
 
     """
     if metric not in METRICS:
@@ -59,16 +68,17 @@ def resolve(
     chosen: Metric = "cosine" if metric == "cosine" else "euclidean"
     path = None if weights is None else Path(weights)
     kind = _kind(label, architecture, path, plugin)
-    default = "none" if kind in {PROGRAM, PLUGIN} else "imagenet"
+    default = "none" if kind in {*_PROGRAM_NAMES, PLUGIN} else "imagenet"
     return ModelSpec(
         label=label,
         architecture=kind,
         weights=path,
-        sha256=_reference_sha256(str(plugin)) if path is None else file_sha256(path),
+        sha256=_reference_sha256(str(plugin)) if path is None else weights_sha256(path),
         plugin=plugin,
         input_size=_size(label, input_size) or _default_size(kind, path),
         normalise=_normalisation(label, default if normalise is None else normalise),
         metric=chosen,
+        defence=parse(defence),
     )
 
 
@@ -89,7 +99,7 @@ def build(spec: ModelSpec, *, device: str = "cpu", trust_code: bool = False) -> 
 
     from .engine import embedder
 
-    if spec.weights is not None and spec.sha256 and file_sha256(spec.weights) != spec.sha256:
+    if spec.weights is not None and spec.sha256 and weights_sha256(spec.weights) != spec.sha256:
         raise InvalidFileError(
             f"The weights file {str(spec.weights)!r} of model {spec.label!r} changed after it was looked at, "
             f"expected sha256 {spec.sha256}; start again."
@@ -108,21 +118,21 @@ def _kind(label: str, architecture: str | None, weights: Path | None, plugin: st
                 f"`plugin: package:callable` and no architecture."
             )
         return PLUGIN
-    if architecture not in {None, PROGRAM} and architecture not in ARCHITECTURES:
-        raise unknown("architecture", str(architecture), [*ARCHITECTURES.names(), PROGRAM])
+    if architecture not in {None, *_PROGRAM_NAMES} and architecture not in ARCHITECTURES:
+        raise unknown("architecture", str(architecture), [*ARCHITECTURES.names(), *_PROGRAM_NAMES])
     if weights is None:
         raise UserError(
-            f"The model {label!r} has no weights; expected `weights: FILE.onnx`, or `weights: FILE.safetensors` with "
-            f"an architecture, or `plugin: package:callable`."
+            f"The model {label!r} has no weights; expected `weights: FILE.onnx` or `FILE.xml`, or "
+            f"`weights: FILE.safetensors` with an architecture, or `plugin: package:callable`."
         )
-    is_program = weights.suffix.lower() == ".onnx"
-    if architecture not in {None, PROGRAM} and is_program:
+    may_be = PROGRAMS.get(weights.suffix.lower(), ())
+    if may_be and architecture not in {None, *may_be}:
         raise UserError(
             f"The model {label!r} names the architecture {architecture!r} and the program {weights.name!r}, which "
             f"brings its own; leave one of the two out."
         )
-    if is_program or architecture == PROGRAM:
-        return PROGRAM
+    if may_be or architecture in _PROGRAM_NAMES:
+        return architecture or may_be[0]
     if weights.suffix.lower() != ".safetensors":
         raise InvalidFileError(
             f"The weights file {str(weights)!r} of model {label!r} is not read; {ONLY_SAFE_FORMATS}."
@@ -136,11 +146,19 @@ def _kind(label: str, architecture: str | None, weights: Path | None, plugin: st
 
 
 def _default_size(kind: str, weights: Path | None) -> tuple[int, int] | None:
-    if kind == PROGRAM and weights is not None:
+    if kind in _PROGRAM_NAMES and weights is not None:
+        return _read(kind, weights).input_size
+    return INPUT_SIZES.get(kind)
+
+
+def _read(kind: str, weights: Path) -> Program:
+    if kind == PROGRAM:
         from .program.reader import read_program
 
-        return read_program(weights).input_size
-    return INPUT_SIZES.get(kind)
+        return read_program(weights)
+    from .program.ir.reader import read_ir
+
+    return read_ir(weights, takes_bgr255=kind == IR_BGR255)
 
 
 def _size(label: str, size: Sequence[int] | None) -> tuple[int, int] | None:
@@ -189,11 +207,10 @@ def _network(spec: ModelSpec, *, trust_code: bool) -> Callable[[Tensor], Tensor]
         return _plugin_network(spec, trust_code=trust_code)
     if spec.weights is None:
         raise UserError(f"The model {spec.label!r} has no weights; name a weights file.")
-    if spec.architecture == PROGRAM:
+    if spec.architecture in _PROGRAM_NAMES:
         from .program.network import OnnxNetwork
-        from .program.reader import read_program
 
-        return OnnxNetwork(read_program(spec.weights))
+        return OnnxNetwork(_read(spec.architecture, spec.weights))
     from .weights.files import load_safetensors
 
     network = ARCHITECTURES.load(spec.architecture)()

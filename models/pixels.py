@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .. import UserError
 from .base import ModelSpec
+from .defences.stage import Stages
 
 
 def resize_mode(from_size: tuple[int, int], to_size: tuple[int, int] | None) -> str:
@@ -43,9 +44,9 @@ def resize(images: Tensor, size: tuple[int, int] | None) -> Tensor:
 class PixelEmbedder(nn.Module):
     """A network behind the contract of `Embedder`: images (B, 3, H, W) in [0, 1], RGB, to features (B, D).
 
-    Resize to `spec.input_size`, then (x - mean) / std, then the network; with metric `cosine` the features have unit
-    length. Weights are frozen and the module stays in evaluation mode for good, so that a feature depends on its image
-    alone. Gradients reach the images. `.double()` gives the same function in float64.
+    The defences of `spec`, resize to `spec.input_size`, then (x - mean) / std, then the network; with metric `cosine`
+    the features have unit length. Weights are frozen and the module stays in evaluation mode for good, so that a
+    feature depends on its image alone. Gradients reach the images. `.double()` gives the same function in float64.
 
     Args:
         network: images (B, 3, height, width), already normalised, to features (B, D).
@@ -72,12 +73,19 @@ class PixelEmbedder(nn.Module):
         self.spec = spec
         self.layout = layout
         self.dtype = dtype
+        #: What the images meet first. None rather than empty: a model without defences prints as it always did.
+        self.defences: Stages | None = Stages(spec.defence) if spec.defence else None
         if isinstance(network, nn.Module):
             network.to(memory_format=layout, dtype=dtype)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.tensor(spec.normalise.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.normalise.std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(requires_grad=False)
         self.eval()
+
+    @property
+    def bpda_stages(self) -> tuple[str, ...]:
+        """What an adversary goes straight through where this is part of another network; see `stages`."""
+        return () if self.defences is None else self.defences.paths
 
     def train(self, mode: bool = True) -> Self:
         """Itself, in evaluation mode whatever `mode` says: a batch statistic would tie an image to its neighbours."""
@@ -95,6 +103,14 @@ class PixelEmbedder(nn.Module):
             raise ValueError(
                 f"expected images (B, 3, H, W) of a floating type, got {tuple(images.shape)} {images.dtype}"
             )
+        if self.defences is None:
+            return self.embed(images)
+        features = self.defences(self.embed, images)
+        is_unit = self.spec.metric == "cosine" and self.defences.is_mean
+        return F.normalize(features, dim=1) if is_unit else features
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features (B, D) of images (B, 3, H, W) that have passed the defences."""
         features = self.network(self.inputs(images)).to(images.dtype)
         if features.ndim != 2 or features.shape[0] != images.shape[0]:
             raise UserError(

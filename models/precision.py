@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import UserError
+from .defences.stage import Stage
 from .engine import trial_images
 from .pixels import PixelEmbedder
 
@@ -64,7 +65,8 @@ def twin(embedder: PixelEmbedder, arithmetic: Arithmetic) -> tuple[PixelEmbedder
         found = found.to(embedder.mean.device)
         images = trial_images(embedder.spec).to(embedder.mean.device)
         with torch.no_grad():
-            cosines = nn.functional.cosine_similarity(found(images), embedder(images))
+            # What stands before the network is no part of it, and is the same for both.
+            cosines = nn.functional.cosine_similarity(found.embed(images), embedder.embed(images))
     except Exception:  # noqa: BLE001 (whatever a network of others does in bf16 costs speed only)
         return embedder, "float32"
     return (found, "bf16") if bool((cosines >= AGREEMENT).all()) else (embedder, "float32")
@@ -76,7 +78,7 @@ def compiled(follower: PixelEmbedder, count: int) -> PixelEmbedder | None:
     `torch.compile` fuses what lies between convolutions, and on a GPU records CUDA graphs, which spares the launch of
     every kernel. It takes a minute or more.
     """
-    if not isinstance(follower.network, nn.Module):
+    if not isinstance(follower.network, nn.Module) or _draws(follower.network):
         return None
     device = follower.mean.device
     mode = "reduce-overhead" if device.type == "cuda" else "default"
@@ -86,12 +88,17 @@ def compiled(follower: PixelEmbedder, count: int) -> PixelEmbedder | None:
             warnings.simplefilter("ignore")  # the compiler uses what PyTorch itself deprecates
             network = torch.compile(follower.network, mode=mode, dynamic=False)
             found = PixelEmbedder(network, follower.spec, layout=follower.layout, dtype=follower.dtype).to(device)
-            features = [each(images.clone().requires_grad_()) for each in (found, follower)]
+            features: list[Any] = [each.embed(images.clone().requires_grad_()) for each in (found, follower)]
             features[0].sum().backward()
         cosines = nn.functional.cosine_similarity(*features)
     except Exception:  # noqa: BLE001 (no compiler on this machine, or a network that it does not take)
         return None
     return found if bool((cosines >= AGREEMENT).all()) else None
+
+
+def _draws(network: nn.Module) -> bool:
+    """Whether a defence is part of the network: compiled, it would draw one sample for good."""
+    return any(isinstance(module, Stage) for module in network.modules())
 
 
 @contextmanager

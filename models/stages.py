@@ -2,11 +2,13 @@
 
 A stage that is not differentiable (JPEG, bit depth, a purifying loop) is passed straight through while gradients are
 taken: forward it does what it does, backward it is the identity (BPDA; Athalye, Carlini, Wagner 2018, ICML, arXiv
-1802.00420). A stage that draws at random is met by the mean of several gradients (EOT; Athalye et al. 2018, ICML,
-arXiv 1707.07397). The author of a model says which it has, as attributes of any module in it:
+1802.00420), or what its method `pull_back(images, gradient)` makes of a gradient, where it has one. A stage that draws
+at random is met by the mean of several gradients (EOT; Athalye et al. 2018, ICML, arXiv 1707.07397). The author of a
+model says which it has, as attributes of any module in it:
 
     bpda_stages = ("jpeg",)     # names of its own sub-modules
     is_random = True
+    eot_samples = 20            # samples a gradient, where not `EOT_SAMPLES`
 
 The model that is scored is never touched.
 """
@@ -22,12 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from .. import UserError
+from .defences.parameters import EOT_SAMPLES
+from .passing import entered
 from .pixels import PixelEmbedder
 from .registry import nearest
 
-#: Gradients whose mean is taken of a model that says it is random: as many as AutoAttack's `rand` takes (Croce, Hein
-#: 2020, ICML, arXiv 2003.01690).
-EOT_SAMPLES = 20
+#: What a stage makes of a gradient, given the images (B, ...) that went in.
+PullBack = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,26 +70,38 @@ class Declared:
 
     #: Names of sub-modules, from the network on.
     stages: tuple[str, ...] = ()
-    is_random: bool = False
-
-    @property
-    def samples(self) -> int:
-        """Samples a gradient."""
-        return EOT_SAMPLES if self.is_random else 1
+    #: Samples a gradient.
+    samples: int = 1
 
 
 def declared(network: object) -> Declared:
-    """What a network says of itself: `bpda_stages` and `is_random` of any of its modules."""
+    """What a network says of itself: `bpda_stages`, `is_random` and `eot_samples` of any of its modules."""
     if not isinstance(network, nn.Module):
         return Declared()
     stages: list[str] = []
-    is_random = False
+    samples = 1
     for name, module in network.named_modules():
         own = getattr(module, "bpda_stages", ())
         names = (own,) if isinstance(own, str) else tuple(own)
         stages += [f"{name}.{stage}" if name else str(stage) for stage in names]
-        is_random = is_random or getattr(module, "is_random", False) is True
-    return Declared(stages=tuple(dict.fromkeys(stages)), is_random=is_random)
+        if getattr(module, "is_random", False) is True:
+            samples = max(samples, int(getattr(module, "eot_samples", EOT_SAMPLES)))
+    return Declared(stages=tuple(dict.fromkeys(stages)), samples=samples)
+
+
+def declared_behind(embedder: PixelEmbedder) -> Declared:
+    """What a model says of itself: its network, and its defences by their own names."""
+    own, defences = declared(embedder.network), embedder.defences
+    if defences is None:
+        return own
+    return Declared(stages=(*defences.hiding, *own.stages), samples=max(own.samples, declared(defences).samples))
+
+
+def stages_of(embedder: PixelEmbedder) -> dict[str, nn.Module]:
+    """What gradients can pass straight, by name: the sub-modules of its network, and its defences before them."""
+    network = embedder.network
+    found = {name: each for name, each in network.named_modules() if name} if isinstance(network, nn.Module) else {}
+    return {**found, **dict(embedder.defences or {})}
 
 
 def followed(embedder: PixelEmbedder, adaptive: Adaptive) -> PixelEmbedder:
@@ -95,15 +110,14 @@ def followed(embedder: PixelEmbedder, adaptive: Adaptive) -> PixelEmbedder:
     Raises:
         UserError: it has no sub-module of a name that is asked for.
     """
-    names = declared(embedder.network).stages if adaptive.bpda is None else adaptive.bpda
-    known = dict(embedder.network.named_modules()) if isinstance(embedder.network, nn.Module) else {}
+    names = declared_behind(embedder).stages if adaptive.bpda is None else adaptive.bpda
+    have = list(stages_of(embedder))
     for name in names:
-        if not name or name not in known:
-            have = [each for each in known if each]
+        if name not in have:
             some = ", ".join(have[:12]) or "none"
             raise UserError(
                 f"The model {embedder.spec.label!r} has no stage {name!r}: `bpda` and `bpda_stages` take names of its "
-                f"sub-modules.{nearest(name, have)} It has: {some}{', ...' if len(have) > 12 else ''}."
+                f"sub-modules and defences.{nearest(name, have)} It has: {some}{', ...' if len(have) > 12 else ''}."
             )
     return StraightThrough(embedder, names) if names else embedder
 
@@ -113,31 +127,41 @@ class StraightThrough(PixelEmbedder):
 
     Args:
         embedder: the other one.
-        stages: names of sub-modules of its network; each gives a tensor of the shape of its first input.
+        stages: names of its defences and of sub-modules of its network; each gives a tensor of the shape of its first
+            input.
     """
 
     def __init__(self, embedder: PixelEmbedder, stages: tuple[str, ...]) -> None:
         super().__init__(embedder.network, embedder.spec, layout=embedder.layout, dtype=embedder.dtype)
         self.stages = stages
+        self._is_open = False
         self.to(embedder.mean.device)
+
+    @property
+    def reaches_network(self) -> bool:
+        """Whether a stage is part of the network itself."""
+        return bool(set(self.stages) - set(self.defences or ()))
 
     def forward(self, images: Tensor) -> Tensor:
         """As the other one's, with other gradients."""
-        with self._hooks():
+        with entered(self._hooks):
             return super().forward(images)
 
     @contextmanager
     def _hooks(self) -> Iterator[None]:
-        if not isinstance(self.network, nn.Module):
-            raise TypeError(f"expected a module with stages, got a {type(self.network).__name__}")
+        if self._is_open:  # what runs once more for the backward pass of a part of this very forward
+            yield
+            return
         handles = []
+        known = stages_of(self)
         for name in self.stages:
-            module = self.network.get_submodule(name)
             before, after = _straight(name)
-            handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+            handles += [known[name].register_forward_pre_hook(before), known[name].register_forward_hook(after)]
+        self._is_open = True
         try:
             yield
         finally:
+            self._is_open = False
             for handle in handles:
                 handle.remove()
 
@@ -154,7 +178,7 @@ def _straight(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return (given[0].detach(), *given[1:])
 
     def after(module: nn.Module, given: object, output: object) -> Tensor:
-        del module, given
+        del given
         first = inputs.pop()
         if not isinstance(output, Tensor) or output.shape != first.shape:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -162,19 +186,23 @@ def _straight(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
                 f"gradients pass straight through stages that keep their input's shape; {name!r} gives {shape} for "
                 f"{tuple(first.shape)}"
             )
-        found: Tensor = _Identity.apply(first, output)  # type: ignore[no-untyped-call]
+        found: Tensor = _Straight.apply(  # type: ignore[no-untyped-call]
+            first, output, getattr(module, "pull_back", None)
+        )
         return found
 
     return before, after
 
 
-class _Identity(torch.autograd.Function):
+class _Straight(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, first: Tensor, output: Tensor) -> Tensor:
-        del ctx, first
+    def forward(ctx: Any, first: Tensor, output: Tensor, pull_back: PullBack | None) -> Tensor:
+        ctx.pull_back = pull_back
+        if pull_back is not None:
+            ctx.save_for_backward(first)
         return output.detach().clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        del ctx
-        return gradients[0], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        return gradient if ctx.pull_back is None else ctx.pull_back(*ctx.saved_tensors, gradient), None, None

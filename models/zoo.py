@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .. import InvalidFileError, UserError
-from .base import METRICS, NORMALISATIONS, Metric
 from .registry import unknown
-from .weights.files import file_sha256
+from .weights.entry import ZooEntry, ZooFile
+from .weights.files import file_digest, made_of
+from .weights.published import PUBLISHED
 
 #: The environment variable that names a folder of weights.
 FOLDER_VARIABLE = "ROBUSTREID_WEIGHTS"
-
-_OPEN_MODEL_ZOO = "https://github.com/openvinotoolkit/open_model_zoo"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZooEntry:
-    """One published model."""
-
-    name: str
-    #: A registered architecture, or `onnx`.
-    architecture: str
-    #: The file's name in a folder of weights.
-    file: str
-    sha256: str
-    licence: str
-    #: Where it comes from.
-    source: str
-    #: The data sets it was trained on: it is in-sample on those.
-    trained_on: tuple[str, ...]
-    #: A key of `NORMALISATIONS`.
-    normalise: str
-    metric: Metric
-    #: What a reader of its numbers must know.
-    note: str
-    #: Whether its file is part of this package.
-    is_embedded: bool = False
-
-    def __post_init__(self) -> None:
-        if self.normalise not in NORMALISATIONS or self.metric not in METRICS or len(self.sha256) != 64:
-            raise ValueError(f"the zoo entry {self.name!r} has an unknown normalisation or metric, or no sha256")
 
 
 def _embedded(name: str, *, sha256: str, note: str) -> ZooEntry:
     return ZooEntry(
         name=name,
         architecture="tinynet",
-        file=f"{name}.safetensors",
-        sha256=sha256,
+        files=(ZooFile(name=f"{name}.safetensors", digest=sha256),),
         licence="MIT",
         source=f"this package: robustreid train {name}",
         trained_on=("synthetic",),
@@ -73,42 +42,7 @@ _ENTRIES = (
         sha256="f8d51fb3625a0f1245064e696bb507ca0966a095fc1bc86aad598cb86c6026d4",
         note="the same network, adversarially trained at 4/255",
     ),
-    ZooEntry(
-        name="osnet_x0_25_msmt17",
-        architecture="onnx",
-        file="osnet_x0_25_msmt17.onnx",
-        sha256="61b2604171ef9d58d21758626f83b35a253c3d7123976523a6e03068c3c95d7b",
-        licence="code MIT (torchreid), weights for research",
-        source="https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO",
-        trained_on=("msmt17",),
-        normalise="imagenet",
-        metric="cosine",
-        note="OSNet x0.25 as a program, batch norm folded; 256x128, 512 numbers a feature",
-    ),
-    ZooEntry(
-        name="person-reidentification-retail-0288",
-        architecture="onnx",
-        file="person-reidentification-retail-0288.onnx",
-        sha256="1640c907fb9cc4af3dc37bc4f4aeca5799e9a3ba4db8e37203692ee979dd1688",
-        licence="Apache-2.0",
-        source=_OPEN_MODEL_ZOO,
-        trained_on=("market1501", "msmt17"),
-        normalise="none",
-        metric="cosine",
-        note="converted from the published FP32 IR, normalisation inside; 256x128, 256 numbers a feature",
-    ),
-    ZooEntry(
-        name="person-reidentification-retail-0031",
-        architecture="onnx",
-        file="person-reidentification-retail-0031.onnx",
-        sha256="30367f2a9f64dbbd4c93caf92dd2acc62561b4655f7f6a1863f79d76d8df7bf3",
-        licence="Apache-2.0",
-        source=_OPEN_MODEL_ZOO,
-        trained_on=(),
-        normalise="none",
-        metric="cosine",
-        note="small, fast and weak: for smoke tests; its training data is not stated; 96x48, 256 numbers a feature",
-    ),
+    *PUBLISHED,
 )
 
 #: Name -> entry.
@@ -135,30 +69,92 @@ def folders() -> tuple[Path, ...]:
     return (*((Path(named),) if named else ()), user_data_path("robustreid") / "weights")
 
 
+def is_present(entry: ZooEntry) -> bool:
+    """Whether its files, or those of its stand-in, are on this machine; their digests are not looked at."""
+    return any(_lies_in(folder, form) for form in forms(entry) for folder in places(form))
+
+
+def forms(entry: ZooEntry) -> Iterator[ZooEntry]:
+    """The entry as it is published, then what stands in for it where that is absent."""
+    yield entry
+    if entry.stand_in is not None:
+        yield entry.stand_in
+
+
 def find(name: str) -> tuple[ZooEntry, Path]:
-    """The entry called `name`, and its file on this machine, digest checked.
+    """The entry called `name`, and the file to load on this machine, digests checked.
 
     Raises:
-        UserError: where there is no such entry, or its file is in none of `folders()`.
-        InvalidFileError: where the file is another one than the entry means.
+        UserError: where there is no such entry, or its files are in none of `folders()`.
+        InvalidFileError: where a file is another one than the entry means.
 
     """
     if name not in ZOO:
         raise unknown("zoo model", name, ZOO)
     entry = ZOO[name]
-    for folder in places(entry):
-        path = folder / entry.file
-        if not path.is_file():
-            continue
-        digest = file_sha256(path)
-        if digest != entry.sha256:
+    if not entry.is_pinned:
+        raise UserError(f"The weights of {name!r} are not used by name: {by_hand(entry)}")
+    for form in forms(entry):
+        for folder in places(form):
+            if _lies_in(folder, form):
+                check(form, folder)
+                return form, folder / form.file
+    fetched = f"`robustreid data weights {name}` fetches them, or by hand: " if entry.is_published else ""
+    raise UserError(f"The weights of {name!r} are not on this machine and are not shipped: {fetched}{by_hand(entry)}")
+
+
+def by_hand(entry: ZooEntry, folder: Path | None = None) -> str:
+    """What to do without a network here, as the rest of a sentence.
+
+    Args:
+        entry: whose files are wanted.
+        folder: where they are to be put; by default where `find` looks.
+
+    """
+    there = f"the folder that ${FOLDER_VARIABLE} names or into {str(folders()[-1])!r}"
+    where = there if folder is None else repr(str(folder))
+    first = entry.files[0]
+    if not entry.is_pinned:
+        return (
+            f"no digest of {first.name} is known, so it cannot be checked; get it from {first.url} if you trust it, "
+            f"save its state dict with safetensors.torch.save_file(state_dict, FILE), and write into a grid "
+            f"{{name: {entry.name}, architecture: {entry.architecture}, weights: FILE, metric: {entry.metric}}}."
+        )
+    if not entry.is_published:
+        return (
+            f"{first.described} is a conversion of what is at {entry.source} and has no address of its own; put a copy "
+            f"of it into {where}."
+        )
+    files = " and ".join(f"{file.described} from {file.url}" for file in entry.files)
+    to = "" if folder is None or folder in folders() else f" --to {folder}"
+    then = f", then run `robustreid data weights {entry.name}{to}`, which converts it" if entry.converted else ""
+    return f"get {files} and put {'it' if len(entry.files) == 1 else 'them'} into {where}{then}."
+
+
+def check(form: ZooEntry, folder: Path) -> None:
+    """Refuse files in `folder` that are not those of the entry.
+
+    Raises:
+        InvalidFileError: with both digests.
+
+    """
+    if form.converted:
+        found = made_of(folder / form.converted)
+        if found != form.files[0].digest:
             raise InvalidFileError(
-                f"The weights file {str(path)!r} has sha256 {digest}, expected {entry.sha256}: "
-                f"get {entry.file} again from {entry.source}."
+                f"The weights file {str(folder / form.converted)!r} says that it was made of {found or 'nothing'}, "
+                f"expected {form.files[0].digest}: remove it and run `robustreid data weights {form.name}`."
             )
-        return entry, path
-    raise UserError(
-        f"The weights of {name!r} are not on this machine and are not shipped: get {entry.file} "
-        f"(sha256 {entry.sha256}) from {entry.source} and put it into the folder that ${FOLDER_VARIABLE} names "
-        f"or into {str(folders()[-1])!r}."
-    )
+        return
+    for file in form.files:
+        digest = file_digest(folder / file.name, file.algorithm)
+        if digest != file.digest:
+            raise InvalidFileError(
+                f"The weights file {str(folder / file.name)!r} has {file.algorithm} {digest}, expected {file.digest}: "
+                f"get {file.name} again from {file.url or form.source}."
+            )
+
+
+def _lies_in(folder: Path, form: ZooEntry) -> bool:
+    names = [form.converted] if form.converted else [file.name for file in form.files]
+    return all((folder / name).is_file() for name in names)

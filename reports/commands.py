@@ -1,4 +1,4 @@
-"""The command of this floor: report."""
+"""The commands of this floor: report, plot."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ def report(directories: tuple[Path, ...], out: Path) -> None:
     with reporting() as reporter:
         index = build_site(directories, out, reporter)
     click.echo(index)
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=FolderPath())
+def plot(directory: Path) -> None:
+    """Draw the training in DIR: losses, and clean and attacked scores of the people who are kept out.
+
+    `train` does this by itself after every scored epoch; the figure is DIR/training.svg.
+
+    \b
+    Examples:
+      robustreid plot runs/train/mine
+
+    Exit codes: 0 done, 2 the folder holds no training, 4 its log does not read back, 74 the file system failed.
+    """  # noqa: D301 (as for `run`)
+    from .training import plot_training
+
+    click.echo(plot_training(directory))

@@ -67,6 +67,16 @@ _ALL = (
         what_to_do="let gradients pass the stage that stops them (`adaptive: {bpda: [name]}`), or attack by scores",
     ),
     Flag(
+        name="hides-gradients",
+        scope="model",
+        raised_if=(
+            "attacks pass straight through a stage of the model, and without that its gradient would be zero, as for "
+            "`zero-gradient`"
+        ),
+        why="who follows the model's own gradient finds nothing, which is no robustness; these rows are of who does not",
+        what_to_do="believe these rows; numbers of the model from elsewhere may be of attacks that were stopped",
+    ),
+    Flag(
         name="non-finite-gradient",
         scope="model",
         raised_if="a gradient of the push objective at the clean image or at a random point is NaN or infinite",

@@ -10,14 +10,16 @@ from typing import Any, Literal
 from ... import UserError
 from ...attacks.catalogue import AttackSpec
 from ...attacks.threat import Goal, NormName, Side, Threat, parse_epsilon
-from ...models.base import ModelSpec, Normalise
+from ...models.base import ModelSpec
 from ...models.registry import unknown
 from ...models.stages import AUTO, OFF, Adaptive
 from ..datasets.opening import DatasetRequest
 from ..perturbations import attack_of
 from ..records import Checks, Knowledge, Precision
+from .models import PlacedError, model_of
+from .problems import existing
 from .reading import Document, Place, changed, parse_document, read_document
-from .schema import KEYS, AdaptiveEntry, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, NormaliseEntry, check
+from .schema import KEYS, AdaptiveEntry, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,10 @@ class _Resolver:
             try:
                 made.append(make(entry))
             except UserError as error:
-                self._note((section, index), error)
+                place: Place = (section, index)
+                if isinstance(error, PlacedError):
+                    place = existing(self.document, (*place, *error.place))
+                self._note(place, error)
         return made
 
     def _note(self, place: Place, error: UserError) -> None:
@@ -207,33 +212,7 @@ class _Resolver:
 
     def _add_model(self, numbered: tuple[int, ModelEntry]) -> None:
         index, entry = numbered
-        self.models[index] = replace(self._model(entry), folding=self.file.folding)
-
-    def _model(self, entry: ModelEntry) -> ModelSpec:
-        from ...models.load import resolve as resolve_model
-        from ...models.zoo import find
-
-        normalise: Any = entry.normalise
-        if isinstance(normalise, NormaliseEntry):
-            normalise = Normalise(mean=normalise.mean, std=normalise.std)
-        if entry.weights is None and entry.plugin is None and entry.architecture is None:
-            known, weights = find(entry.name)
-            return resolve_model(
-                label=entry.name,
-                architecture=known.architecture,
-                weights=weights,
-                normalise=normalise or known.normalise,
-                metric=entry.metric or known.metric,
-            )
-        return resolve_model(
-            label=entry.name,
-            architecture=entry.architecture,
-            weights=self._path(entry.weights),
-            plugin=entry.plugin,
-            normalise=normalise,
-            metric=entry.metric or "cosine",
-            input_size=entry.input_size,
-        )
+        self.models[index] = replace(model_of(entry, self._path), folding=self.file.folding)
 
     def _unique(self, section: str, names: list[str]) -> None:
         for index, name in enumerate(names):

@@ -53,7 +53,7 @@ def validate(
 def _problem(
     document: Document, found: dict[str, Any], keys: Mapping[str, Sequence[str]], fixed: Mapping[str, str]
 ) -> str:
-    place: Place = _existing(document, found["loc"])
+    place: Place = existing(document, found["loc"])
     where = document.where(place)
     if found["type"] == "extra_forbidden":
         key = str(place[-1])
@@ -85,7 +85,7 @@ def _value(document: Document, place: Place) -> Any:
     return value
 
 
-def _existing(document: Document, location: tuple[str | int, ...]) -> Place:
+def existing(document: Document, location: tuple[str | int, ...]) -> Place:
     """The location that pydantic gives, without what it adds for unions and for keys that take one or many."""
     place: Place = ()
     value = document.data

@@ -77,15 +77,25 @@ _Normalise = Annotated[
 ]
 
 
-class ModelEntry(_Entry):
-    """One model: a zoo name alone, or a label with a weights file."""
+class DefenceEntry(BaseModel):
+    """A defence at test time, maybe with changed parameters."""
 
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+
+
+class ModelEntry(_Entry):
+    """One model: a zoo name alone, or a label with a zoo name or a weights file."""
+
+    zoo: str | None = None
     architecture: str | None = None
     weights: str | None = None
     plugin: str | None = None
     normalise: _Normalise | None = None
     metric: Metric | None = None
     input_size: tuple[_Side, _Side] | None = Field(default=None, strict=False)
+    defence: Annotated[list[Annotated[DefenceEntry, BeforeValidator(_named)]], BeforeValidator(_as_list)] | None = None
 
 
 class DatasetEntry(_Entry):
@@ -191,6 +201,7 @@ _FIXED = {
     "std": "three numbers above 0",
     "bpda": "a list of names of sub-modules",
     "eot": "1 to 1000 samples a gradient",
+    "defence": "a defence such as jpeg or {name: jpeg, quality: 75}, or a list of them",
     "input_size": "two whole numbers above 0, [height, width]",
 }
 

@@ -23,7 +23,7 @@ def data() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one array of objects, each with `name`.")
 def weights(name: str | None, folder: Path | None, as_json: bool) -> None:
-    r"""Fetch the published weights called NAME; without NAME, list what there is.
+    """Fetch the published weights called NAME; without NAME, list what there is.
 
     A file is kept only if its digest is the published one. A download that was cut goes on where it stopped when the
     same command runs again; a right file that is there already is left alone. Without a network the message says what
@@ -33,7 +33,7 @@ def weights(name: str | None, folder: Path | None, as_json: bool) -> None:
     Examples:
       robustreid data weights
       robustreid data weights person-reidentification-retail-0288
-    """
+    """  # noqa: D301 (in a raw one click does not find its \b, which leaves the lines after it as they are)
     from ...models.commands import list_zoo
     from ..commands import print_json
     from ..progress import reporting

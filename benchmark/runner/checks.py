@@ -22,6 +22,7 @@ from ...attacks.reliability.gradients import gradient_findings
 from ...attacks.reliability.thresholds import ABOVE_CHANCE, CHECKED_IMAGES, FLAGS, UNBOUNDED_IMAGES
 from ...attacks.reliability.unbounded import Walk, attack_unbounded
 from ...attacks.transforms import Lens
+from ...models.pixels import PixelEmbedder
 from ..datasets.retrieval import RetrievalSet, SideName
 from ..evaluation import Labels, RankingScores, rank, score
 from ..records import Cell, Checks, digest
@@ -101,7 +102,9 @@ class Checker:
             if not few:
                 return None
             features = feature_findings(model.embedder, trial.loaded(few[0]))
-            gradients = trial.gradients(few[0])
+            gradients = trial.gradients(few[0], model.follower)
+            if model.passes_straight and "zero-gradient" in trial.gradients(few[0], model.embedder):
+                features |= {"hides-gradients"}
             if self.level == "full" and "non-finite-gradient" not in gradients and not trial.is_won():
                 gradients |= {"unbounded-attack-fails"}
         except StorageError:
@@ -143,13 +146,13 @@ class _Trial:
         """Its clean images."""
         return self.checker.arena.images(self.side).load(batch)
 
-    def _loss(self, batch: Batch, images: Tensor) -> tuple[Loss, Draw]:
-        """Away from the own identity on the other side, by the gradients that attacks on this model follow."""
+    def _loss(self, batch: Batch, images: Tensor, follower: PixelEmbedder) -> tuple[Loss, Draw]:
+        """Away from the own identity on the other side, by the gradients of a model."""
         own = self.scorer.clean.side(self.side)
         counts, means = self._bank
         draw = Draw(0, tuple(self.checker.arena.data.side(self.side).paths[index] for index in batch.indices))
         references = to_references(counts[batch.indices], means[batch.indices], images, own[batch.indices])
-        memo = FeatureMemo(self.model.follower, len(batch.indices))
+        memo = FeatureMemo(follower, len(batch.indices))
         lens = self.model.lens(Lens())
         return Loss(memo, Push(), references, clean=images, lens=lens, draw=draw), draw
 
@@ -158,10 +161,10 @@ class _Trial:
         other: SideName = "gallery" if self.side == "query" else "query"
         return self.selection.bank(self.scorer.clean.side(other), self.scorer.clean.side(self.side))
 
-    def gradients(self, batch: Batch) -> frozenset[str]:
-        """Whether gradients lead anywhere."""
+    def gradients(self, batch: Batch, follower: PixelEmbedder) -> frozenset[str]:
+        """Whether a model's gradients lead anywhere."""
         images = self.loaded(batch)
-        loss, draw = self._loss(batch, images)
+        loss, draw = self._loss(batch, images, follower)
         return gradient_findings(loss, images, len(images), draw)
 
     def is_won(self) -> bool:
@@ -175,7 +178,7 @@ class _Trial:
         batches = self.batches(chosen)
         loaded = [self.loaded(batch) for batch in batches]
         walks = [
-            Walk(loss=self._loss(batch, images)[0], images=images)
+            Walk(loss=self._loss(batch, images, self.model.follower)[0], images=images)
             for batch, images in zip(batches, loaded, strict=True)
         ]
 

@@ -56,7 +56,9 @@ def fitting(peak_bytes: Callable[[int], int], available: int) -> int:
 def _peak_bytes(embedder: Embedder, count: int, size: tuple[int, int], device: torch.device) -> int:
     torch.cuda.reset_peak_memory_stats(device)
     images = torch.zeros(count, 3, *size, device=device, requires_grad=True)
-    torch.autograd.grad(embedder(images).square().sum(), images)
+    total = embedder(images).square().sum()
+    if total.requires_grad:  # a model that cuts the graph has no gradients to keep
+        torch.autograd.grad(total, images)
     return int(torch.cuda.max_memory_allocated(device))
 
 

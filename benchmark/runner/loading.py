@@ -15,7 +15,7 @@ from ...models.engine import embedder
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
 from ...models.precision import Arithmetic, compiled, fast_arithmetic, twin
-from ...models.stages import AUTO, Adaptive, StraightThrough, declared, followed
+from ...models.stages import AUTO, Adaptive, StraightThrough, declared_behind, followed
 from ..progress import Reporter
 from ..records import Cell
 from ..runtime import BATCH_SIZES, Settings
@@ -42,6 +42,11 @@ class LoadedModel:
     def follower(self) -> PixelEmbedder:
         """The model in float32 whose gradients an adversary follows who knows its stages."""
         return followed(self.embedder, self.adaptive)
+
+    @property
+    def passes_straight(self) -> bool:
+        """Whether gradients pass straight through a stage of it."""
+        return isinstance(self.follower, StraightThrough)
 
     def lens(self, lens: Lens) -> Lens:
         """What stands between images and this model under an attack."""
@@ -107,9 +112,10 @@ class Models:
     def ready(self, cell: Cell, count: int) -> LoadedModel:
         """The model that a cell follows, for batches of `count` images: compiled where that was asked for."""
         model = self.load(cell)
-        if not (self.settings.compile and model.twin and (model.label, count) != self._compiled_for):
+        is_wanted = self.settings.compile and model.is_fast and (model.label, count) != self._compiled_for
+        if not is_wanted or model.twin is None:
             return model
-        if isinstance(model.twin[0], StraightThrough):
+        if isinstance(model.twin[0], StraightThrough) and model.twin[0].reaches_network:
             return model  # a compiled network has no stages
         follower, arithmetic = self._uncompiled(model)
         self.reporter.note(f"Compiling {model.label!r} for batches of {count}; this takes a minute or more.")
@@ -117,7 +123,7 @@ class Models:
         if found is None:
             self.reporter.note(f"{model.label!r} does not compile here; it is followed as it is.")
         self._compiled_for = (model.label, count)
-        self._loaded[model.label] = replace(model, twin=(found or follower, arithmetic))
+        self._loaded[model.label] = replace(model, twin=(followed(found or follower, self.adaptive), arithmetic))
         return self._loaded[model.label]
 
     def _uncompiled(self, model: LoadedModel) -> tuple[PixelEmbedder, Arithmetic]:
@@ -157,7 +163,7 @@ class Models:
             embedder=made,
             twin=None if follower is made else (follower, "float32"),
             adaptive=self.adaptive,
-            samples=declared(made.network).samples,
+            samples=declared_behind(made).samples,
         )
 
 

@@ -121,6 +121,7 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "model": cell.model.label,
         "model_sha256": cell.model.sha256,
         "architecture": cell.model.architecture,
+        "defence": cell.model.defence_title,
         "dataset": cell.dataset.label,
         "dataset_sha256": cell.dataset.sha256,
         "protocol": f"{cell.dataset.protocol.name}-v{cell.dataset.protocol.version}",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--again", is_flag=True, help="Forget what the folder holds and start from the beginning.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--workers", type=click.IntRange(1), help="Threads that decode images. [default: one a core, at most 8]")
+@click.option("--compile", is_flag=True, help="Compile the network's passes: a minute at first, then faster on a GPU.")
 @click.option("--half", is_flag=True, help="Store the weights in float16, as `store: float16` does.")
 @click.option("--trust-code", is_flag=True, help="Run plug-in code named in the recipe, with your rights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
@@ -29,8 +30,9 @@ def train(recipe: str, out: Path | None, half: bool, as_json: bool, again: bool,
     """Train a model by RECIPE: P x K batches, softmax and triplet losses, with an adversary where it names one.
 
     RECIPE is a YAML file (docs/training.md) or the name of a shipped one. The folder gets `weights.safetensors` (for
-    `weights:` of a grid), `card.json`, `log.csv` and a checkpoint after every epoch, so an interrupted training goes
-    on where it was: issue the same command. On a CPU the weights are then the same, bit for bit.
+    `weights:` of a grid), `card.json`, `log.csv`, a figure of it (`training.svg`) and a checkpoint after every epoch,
+    so an interrupted training goes on where it was: issue the same command. On a CPU the weights are then the same, bit
+    for bit.
 
     A recipe of `kind: perturbation` (docs/universal.md) fits a universal perturbation to a model instead and leaves
     `perturbation.safetensors`, for `perturbation:` of an attack in a grid.
@@ -63,13 +65,16 @@ def _trained(
 ) -> tuple[dict[str, Any], Path, str]:
     from dataclasses import replace
 
+    from ...models.registry import load_reference
     from .recipe import resolve
     from .train import train_recipe
 
     recipe = resolve(document)
     if half:
         recipe = replace(recipe, store="float16")
-    found = train_recipe(recipe, out or _folder(recipe.name), settings, reporter, again=again)
+    # By its name: this floor knows no figure.
+    draw = load_reference("robustreid.reports.training:plot_training")
+    found = train_recipe(recipe, out or _folder(recipe.name), settings, reporter, again=again, draw=draw)
     return found.card, found.directory.weights, _said(found.stood, f"trained for {recipe.plan.epochs} epochs")
 
 
@@ -79,8 +84,8 @@ def _fitted(
     from .universal import fit_recipe
     from .universal_recipe import resolve_perturbation
 
-    if half:
-        raise UserError("--half is for the weights of networks; leave it out, a perturbation is kept in float32.")
+    if half or settings.compile:
+        raise UserError("--half and --compile are for networks; leave them out where a perturbation is fitted.")
     recipe = resolve_perturbation(document)
     found = fit_recipe(recipe, out or _folder(recipe.name), settings, reporter, again=again)
     return found.card, found.directory.weights, _said(found.stood, f"fitted for {recipe.epochs} epochs")

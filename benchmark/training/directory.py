@@ -101,14 +101,15 @@ class TrainingDirectory:
                 file.unlink(missing_ok=True)
 
 
-def circumstances(device: torch.device) -> dict[str, Any]:
+def circumstances(device: torch.device, *, is_compiled: bool = False) -> dict[str, Any]:
     """What may change last bits: a training that goes on elsewhere says so."""
-    return {"device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    found = {"device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {**found, "compiled": is_compiled}
 
 
-def changes(facts: Mapping[str, Any], device: torch.device) -> str:
+def changes(facts: Mapping[str, Any], device: torch.device, *, is_compiled: bool = False) -> str:
     """What of the circumstances that a checkpoint was written in is another now; empty where nothing is."""
-    now = circumstances(device)
+    now = circumstances(device, is_compiled=is_compiled)
     return "; ".join(
         f"{key} {facts.get(key)} then, {value} now" for key, value in now.items() if facts.get(key) != value
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ... import UserError
 from ...models.base import Metric
+from ...models.registry import unknown
+from ...models.training.metric_losses import LOSSES, MINERS
 from ...models.training.plan import OptimiserName, Precision
 from ..config.problems import validate
 from ..config.reading import Document
@@ -23,6 +26,15 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 #: Which epoch's weights are handed out: the last one's, or the best one's by a score of the people who are kept out.
 Choose = Literal["last", "mAP_clean", "mAP_attacked"]
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    def check_name(value: str) -> str:
+        if value not in names:
+            raise ValueError(str(unknown("name", value, names)))
+        return value
+
+    return check_name
 
 
 def as_named(value: Any) -> Any:
@@ -51,6 +63,16 @@ class OptimiserSection(_Section):
     warmup_epochs: _Weight = 2.0
 
 
+class MetricSection(_Section):
+    """A loss of pytorch-metric-learning."""
+
+    name: Annotated[str, AfterValidator(_one_of(LOSSES))]
+    weight: _Above0 = 1.0
+    parameters: dict[str, float | int | bool | str] = {}
+    miner: Annotated[str, AfterValidator(_one_of(MINERS))] | None = None
+    miner_parameters: dict[str, float | int | bool | str] = {}
+
+
 class LossesSection(_Section):
     """What is minimised."""
 
@@ -59,6 +81,7 @@ class LossesSection(_Section):
     triplet: _Weight = 1.0
     margin: _Weight | Literal["soft"] = 0.3
     bnneck: bool = False
+    metric: Annotated[MetricSection, BeforeValidator(as_named)] | None = None
 
 
 class AugmentSection(_Section):
@@ -151,6 +174,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "batch": tuple(BatchSection.model_fields),
     "optimiser": tuple(OptimiserSection.model_fields),
     "losses": tuple(LossesSection.model_fields),
+    "metric": tuple(MetricSection.model_fields),
     "augment": tuple(AugmentSection.model_fields),
     "perturb": tuple(PerturbSection.model_fields),
     "against": tuple(ModelEntry.model_fields),

@@ -6,7 +6,7 @@ weights.safetensors  card.json  log.csv  checkpoint/state.safetensors  validatio
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from .recipe import Recipe
 from .scoring import grid_about, score_weights
 from .validating import Validator, chosen_epoch
 
+Draw = Callable[[Path], object]
+
 #: Raised by hand when the same recipe and data can give other weights.
 TRAINING_VERSION = 1
 
@@ -50,15 +52,24 @@ class Trained:
     card: dict[str, Any]
 
 
-def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Reporter, *, again: bool = False) -> Trained:
+def train_recipe(
+    recipe: Recipe,
+    out: Path,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    again: bool = False,
+    draw: Draw | None = None,
+) -> Trained:
     """Train by a recipe into a folder; what an earlier call finished stands.
 
     Args:
         recipe: from `load_recipe`.
         out: the folder.
-        settings: `device` and `workers` count.
+        settings: `device`, `workers` and `compile` count.
         reporter: told about progress.
         again: forget what the folder holds and start from the beginning.
+        draw: given the folder after every scored epoch and at the end, to draw its log.
 
     Raises:
         UserError: the folder holds another training, or this one diverged.
@@ -78,14 +89,16 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
     )
     asked = {"recipe_sha256": recipe.sha256, "data_sha256": data.sha256, "training_version": TRAINING_VERSION}
     # Whatever is wrong with the request shows before the folder is made.
-    trainer = Trainer(_network(recipe, data), recipe.spec, data, recipe.plan, device=device)
+    trainer = Trainer(
+        _network(recipe, data), recipe.spec, data, recipe.plan, device=device, is_compiled=settings.compile
+    )
     with directory.writing():
         if again:
             directory.clear()
         stands = card = _finished(directory, asked, recipe.store)
         if card is None:
             with exact(device), kept_memory():
-                log = _resume(trainer, directory, asked, reporter)
+                log = _resume(trainer, directory, asked, settings, reporter)
                 if recipe.perturb and trainer.epoch < recipe.plan.epochs:
                     trainer.perturb = recipe.perturb.make(
                         data,
@@ -102,6 +115,8 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
                     log=log,
                     validator=_validator(recipe, directory, settings, reporter),
                     reporter=reporter,
+                    is_compiled=settings.compile,
+                    draw=draw,
                 )
                 epochs.run(trainer)
             content = pack_weights(_handed_out(trainer, log, recipe, directory), half=recipe.store == "float16")
@@ -113,6 +128,8 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
             card = {**card, "recipe": recipe.text, "scores": scores}
         if card != stands:
             write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
+            if draw:
+                draw(directory.path)
         directory.tidy()
     return Trained(directory=directory, stood=card == stands, card=card)
 
@@ -120,7 +137,12 @@ def train_recipe(recipe: Recipe, out: Path, settings: Settings, reporter: Report
 def _scoring(recipe: Recipe, directory: TrainingDirectory) -> Grid:
     assert recipe.scores is not None  # noqa: S101 (the caller asked)
     spec, weights = recipe.spec, str(directory.weights.resolve())
-    model: dict[str, Any] = {"name": recipe.name, "architecture": spec.architecture, "weights": weights, "metric": spec.metric}
+    model: dict[str, Any] = {
+        "name": recipe.name,
+        "architecture": spec.architecture,
+        "weights": weights,
+        "metric": spec.metric,
+    }
     if spec.input_size:
         model["input_size"] = list(spec.input_size)
     return grid_about(model, recipe.scores, "scores", recipe.scores.data["scores"])
@@ -184,6 +206,8 @@ class _Epochs:
     log: list[EpochSummary]
     validator: Validator | None
     reporter: Reporter
+    is_compiled: bool
+    draw: Draw | None
 
     def run(self, trainer: Trainer) -> None:
         """Train until the end."""
@@ -203,13 +227,19 @@ class _Epochs:
         if is_candidate and chosen_epoch(self.log, validation) == summary.epoch:
             # Before the checkpoint: an epoch that is run again gives the same weights.
             write_bytes(self.directory.best, pack(trainer.weights, {"epoch": summary.epoch}))
-        facts = {**self.asked, **circumstances(trainer.device), "log": [asdict(line) for line in self.log]}
+        facts = {
+            **self.asked,
+            **circumstances(trainer.device, is_compiled=self.is_compiled),
+            "log": [asdict(line) for line in self.log],
+        }
         write_bytes(self.directory.checkpoint, pack(trainer.state(), facts))
         write_bytes(self.directory.log, log_csv(self.log))
+        if self.draw and summary.mAP_clean is not None:
+            self.draw(self.directory.path)
 
 
 def _resume(
-    trainer: Trainer, directory: TrainingDirectory, asked: dict[str, Any], reporter: Reporter
+    trainer: Trainer, directory: TrainingDirectory, asked: dict[str, Any], settings: Settings, reporter: Reporter
 ) -> list[EpochSummary]:
     """The trainer where an earlier call left it, and the log until then."""
     if not directory.checkpoint.exists():
@@ -224,7 +254,7 @@ def _resume(
             f"{str(directory.checkpoint)!r} does not fit this training; start from the beginning with --again."
         ) from None
     reporter.note(f"going on after epoch {trainer.epoch} of {trainer.plan.epochs}")
-    if changed := changes(facts, trainer.device):
+    if changed := changes(facts, trainer.device, is_compiled=settings.compile):
         reporter.note(f"other circumstances ({changed}): the weights may differ in their last bits")
     return log
 

@@ -132,14 +132,21 @@ def instance_normalization(node: Node, value: Tensor, scale: Tensor, bias: Tenso
 def layer_normalization(node: Node, value: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
     """Normalisation over all axes from `axis` on."""
     axis = node.integer("axis", -1) % value.ndim
-    shape = value.shape[axis:]
-    normalised = F.layer_norm(value, shape, eps=node.number("epsilon", 1e-5)) * scale
+    shape, eps = value.shape[axis:], node.number("epsilon", 1e-5)
+    if scale.shape == shape and (bias is None or bias.shape == shape):
+        return F.layer_norm(value, shape, scale, bias, eps)
+    normalised = F.layer_norm(value, shape, eps=eps) * scale
     return normalised if bias is None else normalised + bias
 
 
 def lp_normalization(node: Node, value: Tensor) -> Tensor:
     """The value divided by its norm (1 or 2) along an axis; zero stays zero."""
     return F.normalize(value, p=float(node.integer("p", 2)), dim=node.integer("axis", -1))
+
+
+def einsum(node: Node, *values: Tensor) -> Tensor:
+    """Products summed over the letters that the equation's result leaves out (Einstein's notation)."""
+    return torch.einsum(node.text("equation", ""), *values)
 
 
 def gemm(node: Node, first: Tensor, second: Tensor, addend: Tensor | None = None) -> Tensor:

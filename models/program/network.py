@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from ... import InvalidFileError
 from .operators import OPERATORS, SPLITTERS
 from .reader import Node, Program
+from .supported import MAX_CONSTANT
 
 #: A feature of a program with a fixed batch may differ by this share of its largest entry between two batches.
 BATCH_TOLERANCE = 1e-3
-#: Entries of one constant computed from others; a small file must not ask for a large memory.
-MAX_CONSTANT = 2**28
 #: Pixels (height, width) of the trial images where the file leaves the size open.
 TRIAL_SIZE = (256, 128)
 

@@ -57,6 +57,16 @@ def divide(first: Tensor, second: Tensor) -> Tensor:
     return torch.div(first, second, rounding_mode="trunc")
 
 
+def modulo(node: Node, first: Tensor, second: Tensor) -> Tensor:
+    """Remainder with the sign of the divisor, as Python's; with `fmod` that of the dividend, as C's."""
+    first, second = together(first, second)
+    if node.integer("fmod", 0):
+        return torch.fmod(first, second)
+    if first.is_floating_point():
+        raise ValueError("a Mod of floating numbers without fmod is not defined; expected fmod=1")
+    return torch.remainder(first, second)
+
+
 def power(_node: Node, base: Tensor, exponent: Tensor) -> Tensor:
     """Base to the exponent, in the type of the base; squares exactly, without a logarithm."""
     base, exponent = together(base, exponent)
@@ -93,6 +103,11 @@ def _on(bound: Tensor, value: Tensor) -> Tensor:
 def elu(node: Node, value: Tensor) -> Tensor:
     """Exponential linear unit."""
     return F.elu(value, node.number("alpha", 1.0))
+
+
+def gelu(node: Node, value: Tensor) -> Tensor:
+    """The value times the share of a normal distribution below it, exact or by a hyperbolic tangent."""
+    return F.gelu(value, approximate=node.text("approximate", "none"))
 
 
 def leaky_relu(node: Node, value: Tensor) -> Tensor:

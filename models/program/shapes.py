@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from .layers import torch_padding
 from .reader import Node
+from .supported import MAX_CONSTANT
 
 
 def entries(value: Tensor) -> list[int]:
@@ -125,6 +127,48 @@ def gather(node: Node, value: Tensor, indices: Tensor) -> Tensor:
     places = torch.where(places < 0, places + value.shape[axis], places)
     picked = value.index_select(axis, places.flatten())
     return picked.reshape((*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :]))
+
+
+def gather_nd(node: Node, value: Tensor, indices: Tensor) -> Tensor:
+    """Entries at places along several axes at once, behind `batch_dims` axes that both inputs share."""
+    n_shared = node.integer("batch_dims", 0)
+    shared, n_along = value.shape[:n_shared], indices.shape[-1]
+    middle, rest = indices.shape[n_shared:-1], value.shape[n_shared + n_along :]
+    n_rows = math.prod(shared)
+    rows = torch.arange(n_rows, device=value.device).view(-1, *(1 for _ in middle))
+    places = indices.to(device=value.device, dtype=torch.int64).reshape(n_rows, *middle, n_along)
+    picked = value.reshape(n_rows, *value.shape[n_shared:])[(rows, *places.unbind(-1))]
+    return picked.reshape(*shared, *middle, *rest)
+
+
+def range_(_node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+    """Numbers from `start` on, `delta` apart, up to `limit` without it."""
+    first, last, step = start.item(), limit.item(), delta.item()
+    if step == 0:
+        raise ValueError("a Range in steps of 0 is not supported; expected another step")
+    # Whole numbers are divided as such: a quotient in floating point may round.
+    n_steps = max(-(-(last - first) // step) if isinstance(step, int) else math.ceil((last - first) / step), 0)
+    return start.reshape(()) + torch.arange(_affordable(n_steps), dtype=start.dtype) * delta.reshape(())
+
+
+def tile(_node: Node, value: Tensor, repeats: Tensor) -> Tensor:
+    """The value again and again along each axis."""
+    times = entries(repeats)
+    _affordable(value.numel() * math.prod(times))
+    return value.repeat(times)
+
+
+def trilu(node: Node, value: Tensor, diagonal: Tensor | None = None) -> Tensor:
+    """Each matrix with zeros below a diagonal (`upper`, the default) or above it; the main one is 0."""
+    place = 0 if diagonal is None else int(diagonal)
+    return value.triu(place) if node.integer("upper", 1) else value.tril(place)
+
+
+def _affordable(n_entries: float) -> int:
+    """The number of entries, where it is not too large for a value that a few numbers ask for."""
+    if not n_entries <= MAX_CONSTANT:
+        raise ValueError(f"a value of more than {MAX_CONSTANT} entries is not supported")
+    return int(n_entries)
 
 
 def expand(_node: Node, value: Tensor, sizes: Tensor) -> Tensor:

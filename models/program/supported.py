@@ -5,11 +5,15 @@ from __future__ import annotations
 #: Versions of the default operator set that the interpreter follows.
 OLDEST_OPSET, NEWEST_OPSET = 9, 20
 
+#: Entries of one value that is made from numbers in the file; a small file must not ask for a large memory.
+MAX_CONSTANT = 2**28
+
 #: Operators of ONNX's default domain; `operators.py` says what each does.
 SUPPORTED = frozenset(
     {
         "Abs",
         "Add",
+        "And",
         "AveragePool",
         "BatchNormalization",
         "Cast",
@@ -20,6 +24,7 @@ SUPPORTED = frozenset(
         "Conv",
         "Div",
         "Dropout",
+        "Einsum",
         "Elu",
         "Equal",
         "Erf",
@@ -27,26 +32,37 @@ SUPPORTED = frozenset(
         "Expand",
         "Flatten",
         "Gather",
+        "GatherND",
+        "Gelu",
         "Gemm",
         "GlobalAveragePool",
         "GlobalMaxPool",
+        "Greater",
+        "GreaterOrEqual",
         "HardSigmoid",
         "HardSwish",
         "Identity",
         "InstanceNormalization",
+        "IsNaN",
         "LayerNormalization",
         "LeakyRelu",
+        "Less",
+        "LessOrEqual",
         "Log",
         "LpNormalization",
         "MatMul",
         "Max",
         "MaxPool",
         "Min",
+        "Mod",
         "Mul",
         "Neg",
+        "Not",
+        "Or",
         "PRelu",
         "Pad",
         "Pow",
+        "Range",
         "Reciprocal",
         "ReduceL2",
         "ReduceMax",
@@ -64,7 +80,9 @@ SUPPORTED = frozenset(
         "Squeeze",
         "Sub",
         "Tanh",
+        "Tile",
         "Transpose",
+        "Trilu",
         "Unsqueeze",
         "Where",
     }

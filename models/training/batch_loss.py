@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from .losses import softmax_loss, triplet_loss, triplets_loss
 from .plan import Plan
+
+#: Features (M, D) and classes (M,) to a scalar.
+Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,12 @@ class Part:
 
 
 def batch_loss(
-    plan: Plan, parts: Mapping[str, Part], *, share: float, is_triplets: bool = False
+    plan: Plan,
+    parts: Mapping[str, Part],
+    *,
+    share: float,
+    is_triplets: bool = False,
+    metric: Metric | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss, a scalar, and what it is made of, by the names of `EpochSummary`.
 
@@ -35,6 +43,7 @@ def batch_loss(
         parts: `clean` (B images), `perturbed`, or both.
         share: of the loss that is the perturbed part's.
         is_triplets: the perturbed part is B positives and B negatives of the clean images (see `Hardened`).
+        metric: the plan's loss of pytorch-metric-learning, made.
     """
     shares = {"clean": 1 - share, "perturbed": share}
     total = next(iter(parts.values())).logits.new_zeros(())
@@ -48,6 +57,10 @@ def batch_loss(
             triplet = triplet_loss(part.compared, part.classes, plan.margin)
             total = total + shares[name] * plan.triplet * triplet
             found[f"triplet_{name}"] = triplet.detach()
+        if metric and plan.metric_loss:
+            value = metric(part.compared, part.classes)
+            total = total + shares[name] * plan.metric_loss.weight * value
+            found[f"metric_{name}"] = value.detach()
     if is_triplets:
         positive, negative = parts["perturbed"].compared.chunk(2)
         triplet = triplets_loss(parts["clean"].compared, positive, negative, plan.margin)

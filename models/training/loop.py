@@ -36,6 +36,7 @@ class Trainer:
         plan: how.
         perturb: adversarial training, where given.
         device: where; the network is moved there.
+        is_compiled: compile the network's passes, which moves their last bits.
     """
 
     def __init__(
@@ -47,15 +48,19 @@ class Trainer:
         *,
         perturb: Perturb | None = None,
         device: torch.device | None = None,
+        is_compiled: bool = False,
     ) -> None:
         self.plan, self.spec, self.data, self.perturb = plan, spec, data, perturb
         self.device = device or torch.device("cpu")
         self.layout = torch.channels_last if getattr(network, "channels_last", False) else torch.contiguous_format
         network.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.network = network
+        #: The network's passes; it shares every weight with it.
+        self._run = torch.compile(network) if is_compiled else network
         people, classes = np.unique(data.identities, return_inverse=True)
         self._classes = classes.astype(np.int64)
         self.head = head(cast("int", network.feature_dim), len(people), plan.seed).to(self.device)
+        self._metric = plan.metric_loss.build() if plan.metric_loss else None
         self._before_neck: list[Tensor] = []
         if plan.bnneck:
             watch_neck(network, self._before_neck)
@@ -153,6 +158,8 @@ class Trainer:
             triplet_perturbed=means.get("triplet_perturbed"),
             accuracy_perturbed=means.get("accuracy_perturbed"),
             preserve=means.get("preserve"),
+            metric_clean=means.get("metric_clean"),
+            metric_perturbed=means.get("metric_perturbed"),
             learning_rate=self.optimiser.param_groups[0]["lr"],
             seconds=seconds,
             images_per_second=epoch.size / seconds,
@@ -192,7 +199,7 @@ class Trainer:
             parts["perturbed"] = (hard.images.detach(), batch.classes[hard.sources])
         sizes = [len(classes) for _, classes in parts.values()]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-            raw = self.network(self._inputs(torch.cat([images for images, _ in parts.values()])))
+            raw = self._run(self._inputs(torch.cat([images for images, _ in parts.values()])))
             logits = self.head(raw)
         raw, logits = raw.float(), logits.float()
         ranked = self._ranked(raw)
@@ -203,11 +210,12 @@ class Trainer:
             for name, piece in zip(parts, pieces, strict=True)
         }
         share = plan.share if hard is not None else 0.0
-        return batch_loss(plan, found, share=share, is_triplets=hard is not None and hard.is_triplets)
+        is_triplets = hard is not None and hard.is_triplets
+        return batch_loss(plan, found, share=share, is_triplets=is_triplets, metric=self._metric)
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (B, D) of images in [0, 1] as they are ranked, by the network as it is now."""
-        return self._ranked(self.network(self._inputs(images)))
+        return self._ranked(self._run(self._inputs(images)))
 
     def _inputs(self, images: Tensor) -> Tensor:
         # (x - mean) / std as one multiply and add, which a CPU feels.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .augment import Augment
+from .metric_losses import MetricLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,8 @@ class Plan:
     #: BNNeck (Luo et al., CVPRW 2019): softmax behind the batch norm that the network ends in, the triplet loss before
     #: it, by unnormalised Euclidean distance; that batch norm has no shift.
     bnneck: bool = False
+    #: A loss of pytorch-metric-learning beside those.
+    metric_loss: MetricLoss | None = None
     augment: Augment = field(default_factory=Augment)
     #: With a `Perturb`: the loss is (1 - share) of the clean batch's and share of the perturbed one's.
     share: float = 1.0
@@ -137,6 +140,9 @@ class EpochSummary:
     learning_rate: float
     seconds: float
     images_per_second: float
+    #: The loss of pytorch-metric-learning.
+    metric_clean: float | None = None
+    metric_perturbed: float | None = None
     #: Of people who are kept out of training, fractions; attacked: the least over the attacks.
     mAP_clean: float | None = None  # noqa: N815 (the column's name)
     mAP_attacked: float | None = None  # noqa: N815

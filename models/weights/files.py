@@ -3,29 +3,63 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import InvalidFileError, UserError
+from .entry import MADE_OF
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 #: How many names of a kind a message shows.
 N_SHOWN = 3
+#: A longer header of a safetensors file is none of ours.
+_MAX_HEADER = 2**20
 ONLY_SAFE_FORMATS = (
-    "only safetensors and ONNX files are read, because a pickle runs code: convert it where you trust it with "
+    "only safetensors, ONNX and IR files are read, because a pickle runs code: convert it where you trust it with "
     "safetensors.torch.save_file(state_dict, path)"
 )
 
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file's bytes, hexadecimal. UserError where there is no such file."""
+    return file_digest(path, "sha256")
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """The digest of a file's bytes by an algorithm of hashlib's, hexadecimal. UserError where there is no such file."""
     if not path.is_file():
         raise UserError(f"The weights file {str(path)!r} does not exist; check the path.")
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def weights_sha256(path: Path) -> str:
+    """The digest that identifies what lies in `path`: of the file's bytes; of both files where it is an IR's .xml.
+
+    Raises:
+        UserError: where a file does not exist.
+
+    """
+    if path.suffix.lower() != ".xml":
+        return file_sha256(path)
+    both = file_sha256(path) + file_sha256(path.with_suffix(".bin"))
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
+def made_of(path: Path) -> str:
+    """The digest of what a converted file was made of, as it says; empty where it says nothing. Without torch."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= _MAX_HEADER else b""
+    try:
+        noted = json.loads(header)["__metadata__"][MADE_OF]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return str(noted)
 
 
 def load_safetensors(network: nn.Module, path: Path) -> None:

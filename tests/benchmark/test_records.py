@@ -16,6 +16,7 @@ from robustreid.benchmark import records
 from robustreid.benchmark.evaluation import PROTOCOLS
 from robustreid.benchmark.records import Cell, DatasetRef, Environment, Row, digest
 from robustreid.models.base import ModelSpec, Normalise
+from robustreid.models.defences.parameters import Jpeg
 from robustreid.models.stages import OFF
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ DECISIVE: dict[str, dict[str, Any]] = {
         "normalise": Normalise(std=(1.0, 1.0, 2.0)),
         "metric": "euclidean",
         "folding": False,
+        "defence": (Jpeg(),),
     },
     "DatasetRef": {"sha256": "d" * 64, "protocol": replace(PROTOCOLS["market"], version=99)},
     "AttackSpec": {

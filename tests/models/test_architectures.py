@@ -1,4 +1,4 @@
-"""OSNet and ResNet-50: parameter counts from the literature, and OSNet against its exported twin."""
+"""The convolutional networks: counts and names from the literature, OSNet against its exported twin."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import onnxruntime
 import pytest
 import torch
 from onnx import load, numpy_helper
+from robustreid.models.architectures import resnet
+from robustreid.models.architectures.densenet import DenseNet121, densenet121
 from robustreid.models.architectures.osnet import OSNet, osnet_x0_25, osnet_x1_0
-from robustreid.models.architectures.resnet import resnet50
+from robustreid.models.architectures.resnet import resnet50, resnext50_32x4d
 from robustreid.models.catalogue import ARCHITECTURES, INPUT_SIZES
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +77,87 @@ def test_osnet_counts_as_published() -> None:
     assert count(network) + 3 * gates == 2_193_616
 
 
-def test_resnet_trunk_counts_as_published() -> None:
-    """The trunk has torchvision's 25,557,032 parameters less its classifier of 2,049,000."""
-    assert count(resnet50(), without="bottleneck") == 25_557_032 - 2_049_000 == 23_508_032
+def trunk(network: torch.nn.Module) -> int:
+    """Parameters but those of the head."""
+    return count(network, without="bottleneck")
+
+
+def test_trunks_count_as_published() -> None:
+    """Each trunk has the parameters that torchvision prints less those of its classifier of 1000 classes."""
+    assert trunk(resnet50()) == 25_557_032 - 2_049_000 == 23_508_032
+    assert trunk(resnext50_32x4d()) == 25_028_904 - 2_049_000
+    assert trunk(densenet121()) == 7_978_856 - 1_025_000
+
+
+@pytest.mark.parametrize(("groups", "group_width"), [(32, 8), (32, 2), (4, 32), (1, 128)])
+def test_planted_wrong_groups_are_rejected(groups: int, group_width: int) -> None:
+    """Another width or number of groups is another count."""
+    assert trunk(resnet.ResNet(groups=groups, group_width=group_width)) != 25_028_904 - 2_049_000
+
+
+def test_resnext_differs_from_resnet_in_its_blocks_alone() -> None:
+    """Names are those of ResNet-50; a 3x3 convolution has 32 groups, of 4 channels in the first stage."""
+    network = resnext50_32x4d()
+    assert network.state_dict().keys() == resnet50().state_dict().keys()
+    shapes = [tuple(network.get_parameter(f"layer{stage}.0.conv2.weight").shape) for stage in (1, 2, 3, 4)]
+    assert shapes == [(128, 4, 3, 3), (256, 8, 3, 3), (512, 16, 3, 3), (1024, 32, 3, 3)]
+    convolutions = [module for name, module in network.named_modules() if name.endswith("conv2")]
+    assert {vars(module)["groups"] for module in convolutions} == {32}
+    assert len(convolutions) == 16
+
+
+def plain_densenet(state: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """Features from a state dict with torchvision's names, step by step as its paper's table 1 lists them."""
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean, variance, weight, bias = (
+            state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, variance, weight, bias)
+
+    x = F.conv2d(images, state["features.conv0.weight"], stride=2, padding=3)
+    x = F.max_pool2d(norm(x, "features.norm0").relu(), 3, 2, 1)
+    for block, n_layers in enumerate((6, 12, 24, 16), 1):
+        parts = [x]
+        for layer in range(1, n_layers + 1):
+            name = f"features.denseblock{block}.denselayer{layer}"
+            inner = F.conv2d(norm(torch.cat(parts, 1), f"{name}.norm1").relu(), state[f"{name}.conv1.weight"])
+            parts.append(F.conv2d(norm(inner, f"{name}.norm2").relu(), state[f"{name}.conv2.weight"], padding=1))
+        x, name = torch.cat(parts, 1), f"features.transition{block}"
+        if block < 4:
+            x = F.avg_pool2d(F.conv2d(norm(x, f"{name}.norm").relu(), state[f"{name}.conv.weight"]), 2)
+    return norm(norm(x, "features.norm5").mean((2, 3)), "bottleneck")
+
+
+def test_densenet_equals_a_plain_reference() -> None:
+    """Features are those of the table walked by hand; with a rectifier left out they are not."""
+    network = trained(densenet121())
+    images = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = plain_densenet(network.state_dict(), images)
+        torch.testing.assert_close(network(images), expected, atol=1e-4, rtol=1e-4)
+        network.get_submodule("features.denseblock2.denselayer5").register_module("relu1", torch.nn.Identity())
+        assert (network(images) - expected).abs().max() > 1e-2
+
+
+def trained(network: DenseNet121) -> DenseNet121:
+    """The network in evaluation mode with batch norms that do something."""
+    torch.manual_seed(0)
+    for name, tensor in network.state_dict().items():
+        if "norm" in name or "bottleneck" in name:
+            low = {"weight": 0.5, "running_var": 0.5, "bias": -0.2, "running_mean": -0.2}.get(name.rpartition(".")[2])
+            if low is not None:
+                tensor.uniform_(low, low + 1)
+    return network.eval()
+
+
+def test_densenet_has_torchvisions_names() -> None:
+    """Names as in the state dicts that torchvision saves today."""
+    names = {"conv0.weight", "norm0.bias", "denseblock1.denselayer1.norm1.weight", "norm5.running_var"}
+    names |= {"denseblock4.denselayer16.conv2.weight", "transition3.conv.weight", "transition1.norm.running_mean"}
+    found = densenet121().state_dict().keys()
+    assert {f"features.{name}" for name in names} | {"bottleneck.weight"} <= found
+    assert len(found) == 725 + 5
 
 
 def test_resnet_has_torchvisions_names_and_stride() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 from robustreid.models import engine
+from robustreid.models.architectures.densenet import densenet121
 from robustreid.models.architectures.osnet import osnet_x0_25
-from robustreid.models.architectures.resnet import resnet50
+from robustreid.models.architectures.resnet import resnet50, resnext50_32x4d
 from robustreid.models.architectures.tinynet import tinynet
+from robustreid.models.architectures.vit import vit_s16
 from robustreid.models.base import ModelSpec
 from robustreid.models.engine import TOLERANCE, embedder, fold
 from robustreid.models.pixels import PixelEmbedder
@@ -88,11 +90,22 @@ def test_an_architecture_keeps_its_features_and_gradients(build: Any, size: tupl
     assert (wanted - found).norm() < 0.02 * wanted.norm()
 
 
-def test_the_head_of_resnet_50_stays() -> None:
-    """Its batch norm follows a mean, not a layer; all others are folded."""
-    tuned = embedder(trained(resnet50()), replace(SPEC, input_size=(64, 32)))
+@pytest.mark.parametrize(
+    ("build", "left"), [(resnet50, 1), (resnext50_32x4d, 1), (vit_s16, 1), (densenet121, 58 + 3 + 1 + 1)]
+)
+def test_a_norm_that_follows_no_layer_stays(build: Any, left: int) -> None:
+    """The head's follows a mean or a token, and DenseNet's 62 follow channels put together; all others are folded.
+
+    Features are those of the plain network.
+    """
+    network = trained(build())
+    spec = replace(SPEC, input_size=(64, 32))
+    plain, tuned = embedder(network, replace(spec, folding=False)), embedder(network, spec)
     assert [type(module) for module in tuned.modules() if n_norms(module) == 1][-1] is nn.BatchNorm1d
-    assert n_norms(tuned) == 1
+    assert n_norms(tuned) == left
+    assert tuned.network is not network
+    images = torch.rand(2, 3, 128, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(plain(images), tuned(images), atol=1e-5)
 
 
 def test_one_norm_one_layer_is_folded() -> None:

@@ -87,14 +87,14 @@ def test_given_parts_win(program: Path) -> None:
         (r"Unknown normalisation 'imagnet'\. Did you mean 'imagenet'\?", {"normalise": "imagnet"}),
         (r"expected none, imagenet, or", {"normalise": {"mean": [0, 0, 0]}}),
         (r"expected none, imagenet, or", {"normalise": {"mean": [0, 0, 0], "std": [1, 0, 1]}}),
-        (r"name an architecture beside it: osnet_x0_25, ", {"architecture": None}),
+        (r"name an architecture beside it: densenet121, osnet_x0_25, ", {"architecture": None}),
         (r"has no weights; expected", {"weights": None}),
         (r"input_size \[0, 5\]; expected", {"input_size": (0, 5)}),
         (r"'m' names the plugin 'a:b' and the architecture 'resnet50'", {"plugin": "a:b"}),
         (r"expected `plugin: package:callable`", {"plugin": "nocolon", "architecture": None}),
         (r"does not exist", {"weights": "none.safetensors"}),
         (r"'resnet50' and the program 'p\.onnx', which brings its own", {"weights": "p.onnx"}),
-        (r"only safetensors and ONNX", {"weights": "checkpoint.pth"}),
+        (r"only safetensors, ONNX", {"weights": "checkpoint.pth"}),
     ],
 )
 def test_a_wrong_request_is_named(weights: Path, message: str, changes: dict[str, Any]) -> None:

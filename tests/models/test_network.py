@@ -16,18 +16,19 @@ from robustreid.models.load import build, resolve
 from robustreid.models.program import network as network_module
 from robustreid.models.program.network import OnnxNetwork
 from robustreid.models.program.reader import read_program
-from robustreid.models.zoo import ZOO
+from robustreid.models.zoo import ZOO, forms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NAMES = sorted(name for name, entry in ZOO.items() if entry.architecture == "onnx")
+PROGRAMS = {form.name: form for entry in ZOO.values() for form in forms(entry) if form.architecture == "onnx"}
+NAMES = sorted(PROGRAMS)
 COLUMNS = np.random.default_rng(0).normal(size=(144, 5)).astype(np.float32)
 
 
 def normalised(name: str, images: torch.Tensor) -> torch.Tensor:
-    chosen = NORMALISATIONS[ZOO[name].normalise]
+    chosen = NORMALISATIONS[PROGRAMS[name].normalise]
     return (images - torch.tensor(chosen.mean).view(3, 1, 1)) / torch.tensor(chosen.std).view(3, 1, 1)
 
 
@@ -45,7 +46,7 @@ def run(path: Path, images: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("n_images", [1, 5])
 def test_real_program_equals_onnxruntime(real_data: Path, name: str, n_images: int) -> None:
     """Features differ from onnxruntime's by at most 1e-4, also after normalisation to unit length."""
-    path = real_data / "weights" / ZOO[name].file
+    path = real_data / "weights" / PROGRAMS[name].file
     program = read_program(path)
     images = normalised(
         name, torch.rand((n_images, 3, *(program.input_size or ())), generator=torch.Generator().manual_seed(1))
@@ -61,7 +62,7 @@ def test_real_program_equals_onnxruntime(real_data: Path, name: str, n_images: i
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_of_a_real_program_is_its_slope(real_data: Path, name: str) -> None:
     """In float64, at native size, the gradient reaches every pixel and agrees with a finite difference."""
-    entry = ZOO[name]
+    entry = PROGRAMS[name]
     embedder = build(
         resolve(label=name, weights=real_data / "weights" / entry.file, normalise=entry.normalise)
     ).double()
@@ -83,7 +84,7 @@ def test_gradient_of_a_real_program_is_its_slope(real_data: Path, name: str) -> 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_and_gradients_do_not_know_their_place(real_data: Path, name: str) -> None:
     """With one batch shape, features and gradients of an image are the same bits at any place, among any others."""
-    entry = ZOO[name]
+    entry = PROGRAMS[name]
     embedder = build(resolve(label=name, weights=real_data / "weights" / entry.file, normalise=entry.normalise))
     generator = torch.Generator().manual_seed(3)
     images = torch.rand(4, 3, 128, 64, generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from robustreid.models.program.supported import MANY_OUTPUTS, SUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from robustreid.models.program.reader import Node
 
@@ -59,6 +59,8 @@ SCALE, BIAS, MEAN, VARIANCE = draw(3), draw(3), draw(3), np.abs(draw(3)) + 0.1
 MATRIX = [node("Flatten", "x", "m"), node("Gemm", "m w b", "y", transB=1, alpha=0.5, beta=2.0)]
 TALL = [node("Flatten", "x", "m"), node("Gemm", "m w", "y")]
 LARGE = np.iinfo(np.int64)
+SIZE = [node("Shape", "x", "s"), node("Gather", "s last", "n")]
+SCALED = [node("Cast", "r", "f", to=1), node("Mul", "x f", "y")]
 POOL: dict[str, Any] = {"kernel_shape": [3, 2], "strides": [2, 2]}
 
 CASES = [
@@ -90,6 +92,7 @@ CASES = [
     one("BatchNormalization", SCALE, BIAS, MEAN, VARIANCE, opset=9),
     one("InstanceNormalization", SCALE, BIAS, epsilon=1e-3),
     one("LayerNormalization", draw(6), draw(6)), one("LayerNormalization", draw(8, 6), axis=2, epsilon=1e-3),
+    one("LayerNormalization", draw(6), axis=2), one("LayerNormalization", draw(6), draw(1), epsilon=1e-6),
     one("LpNormalization", axis=1), one("LpNormalization", axis=-1, p=1),
     *(one(name, axes=[2, 3], keepdims=0) for name in ("ReduceMean", "ReduceMax", "ReduceL2")),
     *(one(name, ints(2, 3), opset=18) for name in ("ReduceMean", "ReduceMax", "ReduceL2")),
@@ -133,6 +136,33 @@ CASES = [
                       node("Mul", "g c", "y")], {"i": ints(0, 1, 2)}),
     Case("Equal", [node("Relu", "x", "r"), node("Equal", "x r", "e"), node("Where", "e x zero", "y")],
          {"zero": draw(1)}),
+    *(Case(name, [node(name, "x c", "e"), node("Where", "e x zero", "y")], {"c": draw(3, 1, 1), "zero": draw(1)})
+      for name in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")),
+    *(Case(name, [node("Greater", "x low", "a"), node("Less", "x high", "b"), node(name, "a b", "e"),
+                  node("Where", "e x zero", "y")], {"low": draw(3, 1, 1), "high": draw(6), "zero": draw(1)})
+      for name in ("And", "Or")),
+    Case("Not", [node("Less", "x c", "a"), node("Not", "a", "e"), node("Where", "e x c", "y")], {"c": draw(1)}),
+    Case("IsNaN", [node("Sqrt", "x", "r"), node("IsNaN", "r", "e"), node("Where", "e c x", "y")], {"c": draw(1)}),
+    one("Gelu", opset=20), one("Gelu", opset=20, approximate="tanh"),
+    one("Mod", draw(8, 1), fmod=1),
+    *(Case("Mod", [*SIZE, node("Neg", "n", "m"), node("Mod", "m four", "r", fmod=fmod), *SCALED],
+           {"last": ints(3), "four": ints(4)}) for fmod in (0, 1)),
+    Case("Range", [*SIZE, node("Squeeze", "n", "l"), node("Range", "one l two", "r"),
+                   node("Gather", "x r", "y", axis=3)],
+         {"last": ints(3), "one": np.array(1), "two": np.array(2)}),
+    Case("Range", [node("Range", "a b c", "r"), node("Gather", "x r", "y", axis=3)],
+         {"a": np.array(5), "b": np.array(-1), "c": np.array(-2)}),
+    Case("Range", [node("Range", "a b c", "r"), node("Mul", "x r", "y")],
+         {name: np.array(value, dtype=np.float32) for name, value in (("a", 0.3), ("b", 3.2), ("c", 0.5))}),
+    one("Tile", ints(1, 2, 1, 3)),
+    one("Trilu"), one("Trilu", np.array(-1)), one("Trilu", np.array(1), upper=0),
+    one("Einsum", draw(6, 4), equation="bchw,wk->bchk"), one("Einsum", draw(6, 2), equation="bchw, wa"),
+    one("Einsum", equation="...hw->...wh"),
+    Case("Einsum", [node("Einsum", "x x", "s", equation="bihd,bjhd->bhij"), node("Softmax", "s", "p"),
+                    node("Einsum", "p x", "y", equation="bhij,bjhd->bihd")]),
+    one("GatherND", ints(0, 2, 1, -1).reshape(2, 2)),
+    one("GatherND", ints(0, 1, 2, -1, 1, 3, 0, 0, 2, 2, 1, 7).reshape(2, 3, 2), batch_dims=1),
+    one("GatherND", ints(0, 5, 7, 1, 2, -8).reshape(2, 3, 1), batch_dims=2),
     Case("Where", [node("Where", "flag x other", "y")],
          {"flag": np.array([True, False, True]).reshape(3, 1, 1), "other": draw(6)}),
 ]  # fmt: skip
@@ -181,6 +211,12 @@ def test_every_supported_operator_has_a_case_and_a_function() -> None:
     assert {case.operator for case in CASES} == SUPPORTED
     assert OPERATORS.keys() | SPLITTERS.keys() == SUPPORTED
     assert SPLITTERS.keys() == MANY_OUTPUTS
+
+
+def test_the_documentation_counts_them() -> None:
+    """What `docs/models.md` says is the length of the list."""
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"only operators that are known here ({len(SUPPORTED)}; " in page
 
 
 def test_planted_swapped_pads_are_rejected(write_program: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

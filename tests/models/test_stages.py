@@ -6,8 +6,9 @@ import pytest
 import torch
 from robustreid import UserError
 from robustreid.models.base import ModelSpec
+from robustreid.models.defences.parameters import EOT_SAMPLES
 from robustreid.models.pixels import PixelEmbedder
-from robustreid.models.stages import AUTO, EOT_SAMPLES, OFF, Adaptive, StraightThrough, declared, followed
+from robustreid.models.stages import AUTO, OFF, Adaptive, StraightThrough, declared, followed
 from torch import Tensor, nn
 
 

@@ -1,4 +1,4 @@
-"""Offline adversarial training: changed copies of the training images, made once against a model that stays as it is."""
+"""Offline adversarial training: changed copies of the training images, made once against a model that stays."""
 
 from __future__ import annotations
 

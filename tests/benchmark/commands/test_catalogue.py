@@ -15,6 +15,7 @@ from robustreid.attacks.presets import FITTED
 from robustreid.benchmark.cli import COMMANDS, LISTS
 from robustreid.benchmark.datasets.catalogue import FORMATS
 from robustreid.models.catalogue import ARCHITECTURES
+from robustreid.models.defences.catalogue import DEFENCES
 from robustreid.models.registry import load_reference
 from robustreid.models.zoo import ZOO
 
@@ -77,6 +78,7 @@ def test_no_help_loads_what_is_slow(command: Callable[..., list[str]]) -> None:
         ("models", [*ZOO, *ARCHITECTURES.names()]),
         ("attacks", [*PRESETS, "auto", *FITTED, *(record["name"] for record in list_foreign())]),
         ("datasets", FORMATS.names()),
+        ("defences", DEFENCES.names()),
     ],
 )
 def test_every_list_names_all_there_is(
@@ -85,14 +87,14 @@ def test_every_list_names_all_there_is(
     """One array of objects, each with its name; the same names as text, each with a summary."""
     records = json.loads(call("ls", kind, "--json").stdout)
     assert [record["name"] for record in records] == names
-    lines = call("ls", kind).stdout.splitlines()
+    lines = [line for line in call("ls", kind).stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in lines] == names
     assert all(len(line.split()) > 2 for line in lines)
 
 
 def test_every_kind_of_list_is_tested() -> None:
     """A list that is added is added to the test above; each reference resolves to records with names."""
-    assert sorted(LISTS) == ["attacks", "datasets", "models"]
+    assert sorted(LISTS) == ["attacks", "datasets", "defences", "models"]
     for reference in LISTS.values():
         assert all(record["name"] for record in load_reference(reference)())
 

@@ -22,7 +22,7 @@ LONG = "a" * 10_000
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("foo",), "Unknown command 'foo'. Available: demo, run, plan, status, train, report, ls, version."),
+        (("foo",), "Unknown command 'foo'. Available: demo, run, plan, status, train, report, data, ls, version."),
         (("rum",), "Unknown command 'rum'. Did you mean 'run'? Available: "),
         (("\u202e",), r"Unknown command '\u202e'."),
         ((LONG,), f"Unknown command '{LONG[:119]}... (10003 characters) Available: "),
@@ -184,11 +184,11 @@ def write_unsupported(path: Path) -> None:
         ("architecture: osnet_x0_25, weights: other.safetensors", "other.safetensors' does not fit OSNet: 4"),
         (
             "architecture: osnet_x0_25, weights: pickle.pth",
-            "is not read; only safetensors and ONNX files are read, because",
+            "is not read; only safetensors, ONNX and IR files are read, because",
         ),
         (
             "architecture: osnet_x0_25, weights: pickle.safetensors",
-            "is not a safetensors file; only safetensors and ONNX",
+            "is not a safetensors file; only safetensors, ONNX",
         ),
         ("weights: pickle.onnx", "is not an ONNX file or is cut off; export or download it again."),
         ("weights: unsupported.onnx", "needs operators that are not supported: NonZero; supported are: Abs, Add,"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,11 +53,90 @@ def test_every_key_arrives(write_recipe: Write) -> None:
     assert (recipe.store, recipe.spec.metric, ball.precision) == ("float16", "euclidean", "bfloat16")
 
 
+def test_keys_of_defences_arrive(write_recipe: Write, tmp_path: Path) -> None:
+    """Input size, rounds, the neck, a metric loss, GOAT's guides, the warm-up of the ball, people who are kept out."""
+    recipe = load_recipe(
+        write_recipe(
+            "input_size: [64, 32]\n"
+            "losses: {bnneck: true, metric: {name: CircleLoss, weight: 0.5, parameters: {m: 0.4}, miner: "
+            "MultiSimilarityMiner}}\n"
+            "perturb: {objective: goat, push: 2, pull: 3, epsilon: 4/255, steps: 3, step_size: 2/255, "
+            "warmup_epochs: 1.5, random_start: false}\n"
+            "validation: {identities: 2, seed: 3, every: 2, choose: mAP_attacked, attacks: [pgd], epsilons: [4/255], "
+            "side: query}\n",
+            batch="batch: {identities: 3, images: 2, rounds: 2}",
+        )
+    )
+    assert recipe.spec.input_size == (64, 32)
+    assert (recipe.plan.rounds, recipe.plan.bnneck) == (2, True)
+    loss = recipe.plan.metric_loss
+    assert loss is not None
+    assert (loss.name, loss.weight, loss.parameters, loss.miner) == (
+        "CircleLoss",
+        0.5,
+        {"m": 0.4},
+        "MultiSimilarityMiner",
+    )
+    assert recipe.perturb is not None
+    assert (recipe.perturb.objective, recipe.perturb.push, recipe.perturb.pull) == ("goat", 2, 3)
+    assert (recipe.perturb.warmup_epochs, recipe.perturb.ball.random_start) == (1.5, False)
+    assert recipe.validation is not None
+    assert (recipe.validation.seed, recipe.validation.every, recipe.validation.choose) == (3, 2, "mAP_attacked")
+
+
+def test_a_key_at_its_default_changes_no_digest(write_recipe: Write) -> None:
+    """What is written out and what is left out are one recipe; another number is another one."""
+    first = load_recipe(write_recipe()).sha256
+    same = load_recipe(write_recipe("losses: {bnneck: false}", batch="batch: {identities: 3, images: 2, rounds: 1}"))
+    assert same.sha256 == first
+    assert load_recipe(write_recipe("losses: {bnneck: true}")).sha256 != first
+
+
+def test_the_fixed_model_is_part_of_the_digest(write_recipe: Write) -> None:
+    """By what it is, not by what it is called; what it cannot be attacked by in advance is refused."""
+    text = "perturb: {objective: OBJECTIVE, epsilon: 4/255, steps: 1, step_size: 1/255, against: MODEL}\n"
+
+    def digest(model: str, objective: str = "push") -> str:
+        return load_recipe(write_recipe(text.replace("MODEL", model).replace("OBJECTIVE", objective))).sha256
+
+    assert digest("tiny") != digest("tiny-robust")
+    assert digest("tiny") == digest("{name: tiny}")
+    with pytest.raises(UserError, match=r"perturb\.objective: Unknown objective 'goat'"):
+        digest("tiny", "goat")
+    with pytest.raises(UserError, match=r"perturb\.against.*'tinny'.*tiny"):
+        digest("tinny")
+
+
 def test_shipped_recipes_resolve() -> None:
     """Every recipe that the package brings along is a right one, under its own name."""
-    assert {"tiny", "tiny-robust"} <= set(shipped())
-    for name in shipped():
+    drawn = [name for name in shipped() if name.startswith("tiny")]
+    assert {"tiny", "tiny-goat"} <= set(drawn)
+    for name in drawn:
         assert load_recipe(name).name == name
+
+
+def test_shipped_recipes_of_real_people_resolve(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the folders they ask for; they differ in the defence and in nothing that makes scores incomparable."""
+    monkeypatch.setenv("DATA", str(real_data))
+    monkeypatch.setenv("ROBUSTREID_WEIGHTS", str(real_data / "weights"))
+    monkeypatch.chdir(tmp_path)
+    undefended = tmp_path / "runs" / "train" / "osnet-standard" / "weights.safetensors"
+    undefended.parent.mkdir(parents=True)
+    undefended.write_bytes(b"not read until it is needed")
+    names = [name for name in shipped() if name.startswith("osnet-")]
+    recipes = [load_recipe(name) for name in names]
+    assert [recipe.name for recipe in recipes] == names
+    assert len(names) == 4
+    first = recipes[0]
+    for recipe in recipes[1:]:
+        assert recipe.spec.input_size == first.spec.input_size
+        assert (recipe.weights, recipe.data) == (first.weights, first.data)
+        changed = {"share": 1.0, "preserve": 0.0}
+        assert replace(recipe.plan, **changed) == replace(first.plan, **changed)  # type: ignore[arg-type]
+        assert recipe.validation is not None
+        assert recipe.validation.identities == 50
 
 
 def test_the_digest_is_of_what_decides(write_recipe: Write) -> None:
@@ -81,7 +161,7 @@ def test_the_digest_is_of_what_decides(write_recipe: Write) -> None:
         ("optimiser: {learning_rate: -1}", {}, "6: optimiser.learning_rate: expected a number above 0, got -1."),
         ("optimiser: {name: sgd}", {}, "6: optimiser.name: expected one of adam, adamw, got 'sgd'."),
         ("losses: {margin: sof}", {}, "6: losses.margin: expected a number from 0, or soft, got 'sof'."),
-        ("losses: {softmax: 0, triplet: 0}", {}, "6: losses: both weights are 0; expected one above 0."),
+        ("losses: {softmax: 0, triplet: 0}", {}, "6: losses: all weights are 0; expected one above 0."),
         ("augment: {flip: 3}", {}, "6: augment.flip: expected true or false, got 3."),
         ("average: 1", {}, "6: average: expected a number between 0 and 1, such as 0.999, got 1."),
         ("perturb: {steps: 2, step_size: 1/255}", {}, "6: perturb: the key 'epsilon' is missing; add it."),

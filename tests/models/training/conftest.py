@@ -95,13 +95,18 @@ def make_trainer(
     """A function that gives a trainer, with any key of the plan, and `perturb`."""
 
     def make(
-        *, perturb: Any = None, data: MemorySet | None = None, neck: bool | None = None, **changes: Any
+        *,
+        perturb: Any = None,
+        data: MemorySet | None = None,
+        neck: bool | None = None,
+        is_compiled: bool = False,
+        **changes: Any,
     ) -> Trainer:
         from robustreid.models.training.loop import Trainer
 
         plan: dict[str, Any] = {"epochs": 4, "identities": 3, "images": 4, "learning_rate": 5e-3, "warmup_epochs": 0.5}
         plan |= {"augment": Augment(crop=1, erase=0.2), **changes}
         network = make_network(neck=changes.get("bnneck", False) if neck is None else neck)
-        return Trainer(network, spec, data or make_set(), Plan(**plan), perturb=perturb)
+        return Trainer(network, spec, data or make_set(), Plan(**plan), perturb=perturb, is_compiled=is_compiled)
 
     return make

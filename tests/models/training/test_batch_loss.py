@@ -9,6 +9,7 @@ import torch
 from robustreid.models.training import batch_loss as module
 from robustreid.models.training.batch_loss import Part, batch_loss
 from robustreid.models.training.losses import triplets_loss
+from robustreid.models.training.metric_losses import MetricLoss
 from robustreid.models.training.plan import Plan
 from torch import Tensor
 from torch.nn import functional as F
@@ -96,6 +97,17 @@ def plain_batch(plan: Plan, parts: Mapping[str, Part], share: float) -> float:
         moved = parts["perturbed"].ranked - parts["clean"].ranked
         total += plan.preserve * sum(float(row.square().sum()) for row in moved) / len(moved)
     return total
+
+
+def test_a_further_loss_counts_with_its_weight() -> None:
+    """On both parts, each with its share, on what triplets compare."""
+    parts = _parts(("clean", "perturbed"))
+    plain, _ = batch_loss(Plan(margin=0.3), parts, share=0.25)
+    plan = Plan(margin=0.3, metric_loss=MetricLoss(name="CircleLoss", weight=3.0))
+    loss, found = batch_loss(plan, parts, share=0.25, metric=lambda features, _: features.square().mean())
+    clean, perturbed = (float(parts[name].compared.square().mean()) for name in ("clean", "perturbed"))
+    assert float(found["metric_clean"]) == pytest.approx(clean)
+    assert float(loss - plain) == pytest.approx(3 * (0.75 * clean + 0.25 * perturbed))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])

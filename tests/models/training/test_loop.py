@@ -218,3 +218,34 @@ def test_the_neck_stands_between_the_two_losses(make_trainer: Make) -> None:
     assert not neck.bias.requires_grad
     with pytest.raises(UserError, match="does not end in a batch norm called `bottleneck`"):
         make_trainer(bnneck=True, neck=False)
+
+
+def test_a_compiled_training_runs_the_compiled_network(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training passes and the adversary's go through what `torch.compile` gave; weights are those of the plain one."""
+    calls = []
+
+    def compile_(network: torch.nn.Module) -> Callable[[Tensor], Tensor]:
+        def run_it(images: Tensor) -> Tensor:
+            calls.append(len(images))
+            found: Tensor = network(images)
+            return found
+
+        return run_it
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain, other = make_trainer(), make_trainer(is_compiled=True)
+    assert losses(run(plain, 1)) == losses(run(other, 1))
+    other.embed(torch.rand(2, 3, 16, 8))
+    assert calls == [12, 12, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_compiled_training_learns(make_trainer: Make) -> None:
+    """With the machine's own compiler; losses are nearly those of the plain training."""
+    plain, other = make_trainer(), make_trainer(is_compiled=True)
+    try:
+        found = run(other, 2)
+    except Exception as error:  # noqa: BLE001 (whatever a missing compiler raises)
+        pytest.skip(f"torch.compile does not work here: {type(error).__name__}")
+    assert [line.loss for line in found] == pytest.approx([line.loss for line in run(plain, 2)], rel=1e-3)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from robustreid import UserError
 from robustreid.models.training.losses import hardest, softmax_loss, triplet_loss
+from robustreid.models.training.metric_losses import LOSSES, MINERS, MetricLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -101,3 +103,50 @@ def test_softmax_smooths_over_all_classes() -> None:
     negative = -torch.log_softmax(logits, 1)[0]
     expected = 0.9 * negative[0] + 0.1 * negative.mean()
     assert float(softmax_loss(logits, torch.tensor([0]), 0.1)) == pytest.approx(float(expected))
+
+
+def _value(loss: MetricLoss, features: Tensor, identities: Tensor) -> float:
+    return float(loss.build()(features, identities))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_named_loss_learns(name: str) -> None:
+    """Each is made by its name, gives a finite number with a slope, and the same number twice."""
+    pytest.importorskip("pytorch_metric_learning")
+    features, _ = _batch(3, unit=True)
+    identities = torch.arange(10).repeat(2)
+    leaf = features.clone().requires_grad_()
+    value = MetricLoss(name=name).build()(leaf, identities)
+    (slope,) = torch.autograd.grad(value, leaf)
+    assert torch.isfinite(value)
+    assert torch.isfinite(slope).all()
+    assert slope.any()
+    assert float(value.detach()) == _value(MetricLoss(name=name), features, identities)
+
+
+@pytest.mark.parametrize("name", MINERS)
+def test_every_named_miner_chooses(name: str) -> None:
+    """Each is made by its name and works with a loss of pairs or triplets."""
+    pytest.importorskip("pytorch_metric_learning")
+    features, identities = _batch(3, unit=True)
+    value = _value(MetricLoss(name="TripletMarginLoss", miner=name), features, identities)
+    assert value >= 0
+
+
+def test_their_batch_hard_triplets_are_ours() -> None:
+    """Two implementations of one definition agree, where every anchor has a positive; another margin does not."""
+    pytest.importorskip("pytorch_metric_learning")
+    features, _ = _batch(4, unit=True)
+    identities = torch.arange(5).repeat(4)
+    # Their mean leaves out triplets that are zero: with this margin there are none.
+    theirs = MetricLoss(name="TripletMarginLoss", miner="BatchHardMiner", parameters={"margin": 3.0})
+    assert _value(theirs, features, identities) == pytest.approx(float(triplet_loss(features, identities, 3.0)))
+    other = MetricLoss(name="TripletMarginLoss", miner="BatchHardMiner", parameters={"margin": 2.9})
+    assert _value(other, features, identities) != pytest.approx(float(triplet_loss(features, identities, 3.0)))
+
+
+def test_a_wrong_parameter_is_said() -> None:
+    """One sentence with the name and what was given."""
+    pytest.importorskip("pytorch_metric_learning")
+    with pytest.raises(UserError, match=r"CircleLoss .* does not take \{'marge': 1\}"):
+        MetricLoss(name="CircleLoss", parameters={"marge": 1}).build()

@@ -80,7 +80,7 @@ def test_a_renamed_pickle_is_refused(tmp_path: Path) -> None:
     """The message says which formats are read and how to convert."""
     path = tmp_path / "w.safetensors"
     torch.save(Small().state_dict(), path)
-    with pytest.raises(InvalidFileError, match=r"only safetensors and ONNX.*safetensors\.torch\.save_file"):
+    with pytest.raises(InvalidFileError, match=r"only safetensors, ONNX.*safetensors\.torch\.save_file"):
         load_safetensors(Small(), path)
 
 

@@ -1,0 +1,1 @@
+"""OpenVINO's IR: the format of Intel's published models, read as a program."""
