@@ -73,7 +73,7 @@ _ALL = (
             "attacks pass straight through a stage of the model, and without that its gradient would be zero, as for "
             "`zero-gradient`"
         ),
-        why="who follows the model's own gradient finds nothing, which is no robustness; these rows are of who does not",
+        why="who follows the model's own gradient finds nothing, which is no robustness; these rows follow another",
         what_to_do="believe these rows; numbers of the model from elsewhere may be of attacks that were stopped",
     ),
     Flag(
