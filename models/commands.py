@@ -45,6 +45,7 @@ def list_zoo() -> list[dict[str, Any]]:
             "summary": f"zoo, {_presence(entry)}; {entry.note}",
             "presence": _presence(entry),
             "architecture": entry.architecture,
+            "defence": entry.defence or None,
             "file": entry.file,
             "sha256": entry.sha256 or None,
             "files": [

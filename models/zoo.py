@@ -1,4 +1,4 @@
-"""Models by name: two small ones that the package brings along, and published ones that are for you to get."""
+"""Models by name: small ones that the package brings along, and published ones that are for you to get."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from .weights.published import PUBLISHED
 FOLDER_VARIABLE = "ROBUSTREID_WEIGHTS"
 
 
-def _embedded(name: str, *, sha256: str, note: str) -> ZooEntry:
+def _embedded(name: str, *, sha256: str, note: str, weights: str = "", defence: str = "") -> ZooEntry:
+    """A model of this package; `weights` names the one that it shares them with."""
     return ZooEntry(
         name=name,
         architecture="tinynet",
-        files=(ZooFile(name=f"{name}.safetensors", digest=sha256),),
+        files=(ZooFile(name=f"{weights or name}.safetensors", digest=sha256),),
         licence="MIT",
-        source=f"this package: robustreid train {name}",
+        source=f"this package: robustreid train {weights or name}",
         trained_on=("synthetic",),
         normalise="imagenet",
         metric="cosine",
         note=f"{note}; 128x64, 128 numbers a feature",
         is_embedded=True,
+        defence=defence,
     )
 
 
@@ -41,6 +43,13 @@ _ENTRIES = (
         "tiny-robust",
         sha256="f8d51fb3625a0f1245064e696bb507ca0966a095fc1bc86aad598cb86c6026d4",
         note="the same network, adversarially trained at 4/255",
+    ),
+    _embedded(
+        "tiny-bit-depth",
+        weights="tiny",
+        sha256="35f852457334df4a56723c74d987975c7df887ad557000487c0b21379965b06f",
+        note="`tiny` behind a test-time defence: 16 levels a channel",
+        defence="bit-depth",
     ),
     *PUBLISHED,
 )

@@ -55,6 +55,8 @@ def model_of(entry: ModelEntry, path: Callable[[str | None], Path | None]) -> Mo
             defence=defence,
         )
     known, weights = find(entry.zoo or entry.name)
+    if known.defence:
+        defence = (*defence, parse_one(known.defence))
     return resolve(
         label=entry.name,
         architecture=known.architecture,

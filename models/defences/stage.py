@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..registry import load_reference
@@ -71,10 +72,12 @@ class Stages(nn.ModuleDict):
     def forward(self, embed: Embed, images: Tensor) -> Tensor:
         """Features (B, D) of images (B, 3, H, W) behind all of them."""
         rest: Rest = lambda pixels, _: embed(pixels)  # noqa: E731 (the end of the chain)
-        for _, stage in reversed(self._stages()):
+        stages = self._stages()
+        for _, stage in reversed(stages):
             rest = _behind(stage, rest)
         # Of what comes in: grey levels that a stage computes may be others in another arithmetic.
-        return rest(images, content(images))
+        is_drawn = any(stage.is_random for _, stage in stages)
+        return rest(images, content(images) if is_drawn else torch.zeros(len(images), dtype=torch.int64))
 
     def _stages(self) -> list[tuple[str, Stage]]:
         return [(name, stage) for name, stage in self.items() if isinstance(stage, Stage)]

@@ -58,6 +58,8 @@ class ZooEntry:
     note: str
     #: Whether its file is part of this package.
     is_embedded: bool = False
+    #: A test-time defence in front of it, by its name, with that defence's own defaults; empty where there is none.
+    defence: str = ""
     #: The safetensors file that is made of the published one, which is a pickle; empty where that is read as it is.
     converted: str = ""
     #: The same model in a file that others made of it: taken where the published files are absent.

@@ -34,7 +34,8 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-EMBEDDED = sorted(name for name, entry in ZOO.items() if entry.is_embedded)
+#: Those with weights of their own.
+EMBEDDED = sorted(name for name, entry in ZOO.items() if entry.is_embedded and not entry.defence)
 
 
 PROGRAMS = {form.name: form for entry in ZOO.values() for form in forms(entry) if form.architecture == "onnx"}

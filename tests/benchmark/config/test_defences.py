@@ -68,3 +68,12 @@ def test_a_defended_model_is_another_model(write_grid: Callable[..., Path]) -> N
     again = write_grid(models=f"{two}\n  - {{name: twin, weights: m.onnx, defence: {{name: jpeg, quality: 75}}}}")
     with pytest.raises(UserError, match="has the weights and settings of 'front'"):
         load_grid(again)
+
+
+def test_a_zoo_model_may_bring_its_defence(write_grid: Callable[..., Path]) -> None:
+    """`tiny-bit-depth` is `tiny` behind that defence, the same cell; a grid's own defence stands before it."""
+    (entry,) = load_grid(write_grid(models="models: [tiny-bit-depth]")).models
+    (same,) = load_grid(write_grid(models="models: [{name: same, zoo: tiny, defence: bit-depth}]")).models
+    (more,) = load_grid(write_grid(models="models: [{name: more, zoo: tiny-bit-depth, defence: jpeg}]")).models
+    assert entry.identity() == same.identity()
+    assert [str(defence) for defence in more.defence] == ["jpeg(quality=75)", "bit-depth(bits=4)"]
