@@ -25,6 +25,7 @@ from ...attacks.threat import Threat
 from ...attacks.universal import Batch, State
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
+from ...models.stages import AUTO, followed
 from ...models.training.checkpoint import pack, unpack
 from ...models.training.sampling import batches, n_steps
 from ...models.weights.files import file_sha256
@@ -86,7 +87,7 @@ def fit_recipe(
         recipe.data, reporter=reporter, input_size=recipe.model.input_size, workers=settings.workers
     )
     n_steps(data.identities, recipe.identities)  # whatever is wrong with the request shows before the folder is made
-    embedder = build(recipe.model, device=str(device), trust_code=settings.trust_code)
+    embedder = followed(build(recipe.model, device=str(device), trust_code=settings.trust_code), AUTO)
     asked = {"recipe_sha256": recipe.sha256, "data_sha256": data.sha256, "training_version": FITTING_VERSION}
     with directory.writing():
         if again:

@@ -11,6 +11,7 @@ import torch
 
 from ....models.base import ModelSpec
 from ....models.load import build
+from ....models.stages import AUTO, followed
 from ....models.training.plan import Perturb, Plan
 from ...progress import Reporter
 from ..data import FolderTrainingSet
@@ -63,7 +64,7 @@ class Adversary:
         """
         if self.against is not None:
             path = folder / f"adversarial-{self._sha256(data)[:16]}.npy"
-            model = build(self.against, device=str(device))
+            model = followed(build(self.against, device=str(device)), AUTO)
             stored = make_offline(model, data, self.ball, self.objective, path, device=device, reporter=reporter)
             return OfflinePerturb(stored=stored, augment=plan.augment, seed=plan.seed)
         ball = replace(self.ball, warmup=self.warmup_epochs * steps_per_epoch)
