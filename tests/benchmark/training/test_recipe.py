@@ -119,8 +119,7 @@ def test_shipped_recipes_of_real_people_resolve(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the folders they ask for; they differ in the defence and in nothing that makes scores incomparable."""
-    monkeypatch.setenv("DATA", str(real_data))
-    monkeypatch.setenv("ROBUSTREID_WEIGHTS", str(real_data / "weights"))
+    monkeypatch.setenv("ROBUSTREID_TEST_DATA", str(real_data))
     monkeypatch.chdir(tmp_path)
     undefended = tmp_path / "runs" / "train" / "osnet-standard" / "weights.safetensors"
     undefended.parent.mkdir(parents=True)
