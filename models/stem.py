@@ -62,7 +62,9 @@ class _Stem(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (phases,) = ctx.saved_tensors
-        return F.pixel_shuffle(F.conv2d(gradients[0], phases, padding=2)[:, :, 1:, 1:], 2), None, None, None
+        (gradient,) = gradients  # of half the width where the forward pass ran under autocast
+        found = F.conv2d(gradient, phases.to(gradient.dtype), padding=2)
+        return F.pixel_shuffle(found[:, :, 1:, 1:], 2), None, None, None
 
 
 def _phases(weight: Tensor) -> Tensor:

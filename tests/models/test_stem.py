@@ -34,6 +34,19 @@ def test_a_stem_is_its_convolution(size: tuple[int, int], channels: tuple[int, i
     assert torch.allclose(gradient(quick, images, weights), gradient(layer, images, weights), rtol=0, atol=1e-12)
 
 
+def test_its_gradient_under_autocast() -> None:
+    """The forward pass leaves bfloat16 there, and backward runs outside of autocast."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 5, 7, 2, 3)
+    images = torch.randn(2, 3, 16, 8)
+    weights = torch.randn(2, 5, 8, 4).bfloat16().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradient(Stem(layer), images, weights)
+    wanted = gradient(layer, images, weights)
+    assert found.dtype == images.dtype
+    assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()
+
+
 @pytest.mark.parametrize(
     "layer",
     [
