@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+#: Whether a `kept_memory` lasts.
+_is_kept = False
 
 #: Images a forward takes at once where nothing else was asked for.
 BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
@@ -71,9 +73,14 @@ def kept_memory() -> Iterator[None]:
     """While this lasts the C library keeps what is freed: it maps and clears every tensor above 32 MiB anew otherwise.
 
     About 7 % of the time of a ResNet-50 gradient in batches of 32 on a CPU. Afterwards large blocks are mapped again,
-    and what was kept goes back to the system. Does nothing where the library is not glibc.
+    and what was kept goes back to the system. Does nothing where the library is not glibc, or within another of these.
     """
     import ctypes
+
+    global _is_kept  # noqa: PLW0603 (the C library's own switch is one of the process)
+    if _is_kept:
+        yield
+        return
 
     library = None
     with suppress(OSError, AttributeError, TypeError):
@@ -84,9 +91,11 @@ def kept_memory() -> Iterator[None]:
         return
     library.mallopt(_MMAP_THRESHOLD, 2**30)
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    _is_kept = True
     try:
         yield
     finally:
+        _is_kept = False
         # Where both come to rest by themselves in a process that frees large blocks.
         library.mallopt(_MMAP_THRESHOLD, 2**25)
         library.mallopt(_TRIM_THRESHOLD, 2**26)

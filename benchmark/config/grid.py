@@ -126,9 +126,9 @@ class _Resolver:
             self._unique(section, [entry.name for entry in entries])
         self._same_models()
         labelled = {file.models[index].name: model for index, model in self.models.items()}
-        surrogates = self._each(
-            "surrogates", file.surrogates or list(labelled), lambda name: _surrogate(name, file, labelled)
-        )
+        broken = {entry.name for entry in file.models} - labelled.keys()  # what is wrong with those is said already
+        asked = [name for name in file.surrogates or labelled if name not in broken]
+        surrogates = self._each("surrogates", asked, lambda name: _surrogate(name, file, labelled))
         known = {
             "model": [entry.name for entry in file.models],
             "surrogate": [entry.name for entry in file.models],

@@ -53,6 +53,10 @@ class Document:
         front = f"{self.name}:{self.line(place)}" if self.lines else self.name
         return f"{front}: {path}" if path else front
 
+    def refusal(self, place: Place, error: UserError) -> UserError:
+        """The error, of its own kind, with its place in front."""
+        return type(error)(f"{self.where(place)}: {error}")
+
 
 def read_document(path: Path) -> Document:
     """The YAML file at `path`. UserError where it is missing, unreadable or not YAML."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import UserError
+from ...attacks.neighbours import NOBODY
 from ..datasets.catalogue import refuse_contradictions
 from ..datasets.decoded import DecodedImages, decode
 from ..datasets.held_out import held_out
@@ -18,9 +19,6 @@ from ..datasets.opening import DatasetRequest
 from ..datasets.retrieval import Images, RetrievalSet
 from ..evaluation import PROTOCOLS
 from ..progress import Reporter, staged
-
-#: Identities nobody learns from: junk and distractors.
-_NOBODY = (-1, 0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +101,7 @@ def open_training_set(
     with staged(reporter, f"decoding {request.label}", len(names)) as stage:
         decoded = decode(found, manifest, workers=workers, advance=stage.advance)
     away = held_out(images, n_held_out, held_out_seed) if n_held_out else np.empty(0, dtype=np.int64)
-    places = np.flatnonzero(~np.isin(images.identities, [*_NOBODY, *away]))
+    places = np.flatnonzero(~np.isin(images.identities, [*NOBODY, *away]))
     if not len(places):
         raise UserError(f"Data set {request.label!r} has nobody to learn from: only identities -1 and 0.")
     shapes = sorted(manifest.shapes)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ... import UserError
+from ...models.training.metric_losses import library_version
 from ..store.files import file_system_errors
 
 
@@ -45,10 +46,21 @@ class TrainingDirectory:
         """The state after the last finished epoch."""
         return self.path / "checkpoint" / "state.safetensors"
 
+    def best(self, epoch: int) -> Path:
+        """The weights of an epoch that was the best when it ended, where one is to be chosen."""
+        return self.checkpoint.parent / f"best-{epoch}.safetensors"
+
+    def keep_best(self, epoch: int) -> None:
+        """Remove the best of other epochs."""
+        with file_system_errors(self.path):
+            for file in self.checkpoint.parent.glob("best-*.safetensors"):
+                if file != self.best(epoch):
+                    file.unlink(missing_ok=True)
+
     @property
-    def best(self) -> Path:
-        """The weights of the best epoch until now, where one is to be chosen."""
-        return self.checkpoint.parent / "best.safetensors"
+    def figure(self) -> Path:
+        """The log as a picture."""
+        return self.path / "training.svg"
 
     @property
     def validation(self) -> Path:
@@ -88,7 +100,8 @@ class TrainingDirectory:
     def clear(self) -> None:
         """Forget an earlier training."""
         with file_system_errors(self.path):
-            for file in (self.card, self.weights, self.log, self.checkpoint, self.best):
+            best = self.checkpoint.parent.glob("best-*.safetensors")
+            for file in (self.card, self.weights, self.log, self.figure, self.checkpoint, *best):
                 file.unlink(missing_ok=True)
             for folder in (self.validation, self.scores):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -101,15 +114,22 @@ class TrainingDirectory:
                 file.unlink(missing_ok=True)
 
 
-def circumstances(device: torch.device, *, is_compiled: bool = False) -> dict[str, Any]:
-    """What may change last bits: a training that goes on elsewhere says so."""
-    found = {"device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+def circumstances(device: torch.device, *, is_compiled: bool = False, has_library: bool = False) -> dict[str, Any]:
+    """What may change the weights: a training that goes on elsewhere says so.
+
+    Args:
+        device: where it is computed.
+        is_compiled: whether the network's passes are compiled.
+        has_library: whether a loss of pytorch-metric-learning counts.
+    """
+    found: dict[str, Any] = {"device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    if has_library:
+        found["pytorch-metric-learning"] = library_version()
     return {**found, "compiled": is_compiled}
 
 
-def changes(facts: Mapping[str, Any], device: torch.device, *, is_compiled: bool = False) -> str:
+def changes(facts: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What of the circumstances that a checkpoint was written in is another now; empty where nothing is."""
-    now = circumstances(device, is_compiled=is_compiled)
     return "; ".join(
         f"{key} {facts.get(key)} then, {value} now" for key, value in now.items() if facts.get(key) != value
     )

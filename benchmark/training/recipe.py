@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import UserError
-from ...attacks.threat import parse_epsilon
 from ...models.base import NORMALISATIONS, ModelSpec
 from ...models.catalogue import ARCHITECTURES, INPUT_SIZES
 from ...models.registry import unknown
@@ -24,9 +23,9 @@ from ..config.reading import Document, Place, parse_document, read_document
 from ..config.schema import DatasetEntry
 from ..datasets.catalogue import FORMATS, refuse_contradictions
 from ..datasets.opening import DatasetRequest
-from .adversaries.ball import Ball
-from .adversaries.request import OFFLINE_OBJECTIVES, TRAINING_OBJECTIVES, Adversary
-from .schema import Choose, PerturbSection, RecipeFile, ValidationSection, check
+from .adversaries.request import Adversary
+from .adversary_recipe import adversary_of
+from .schema import Choose, RecipeFile, ValidationSection, check
 from .scoring import grid_about
 
 
@@ -126,7 +125,7 @@ def resolve(document: Document) -> Recipe:
     """A document as a recipe."""
     file = check(document)
     if file.architecture not in ARCHITECTURES:
-        raise _at(document, ("architecture",), unknown("architecture", file.architecture, ARCHITECTURES.names()))
+        raise document.refusal(("architecture",), unknown("architecture", file.architecture, ARCHITECTURES.names()))
     weights = None if file.weights is None else document.folder / Path(file.weights).expanduser()
     losses, share = file.losses, file.perturb.share if file.perturb else 1.0
     if not losses.softmax and not losses.triplet and not losses.metric:
@@ -169,7 +168,7 @@ def resolve(document: Document) -> Recipe:
             average=file.average,
             precision=file.precision,
         ),
-        perturb=_adversary(document, file.perturb, file) if file.perturb else None,
+        perturb=_perturb(document, file) if file.perturb else None,
         validation=_validation(document, file.validation, stand_in) if file.validation else None,
         store=file.store,
         scores=document if file.scores else None,
@@ -178,20 +177,19 @@ def resolve(document: Document) -> Recipe:
     return replace(recipe, sha256=_digest(document, file, recipe))
 
 
-def _at(document: Document, place: Place, error: UserError) -> UserError:
-    return type(error)(f"{document.where(place)}: {error}")
-
-
 def data_request(document: Document, entry: DatasetEntry) -> DatasetRequest:
     """The training set that a recipe's `data` means. UserError for an unknown one, or keys that contradict it."""
     layout = entry.format or entry.name
+    if layout == "held-out":
+        what = "`held-out` is the people who are kept out of a training; give the set itself, and `validation`."
+        raise document.refusal(("data",), UserError(what))
     if layout not in FORMATS:
         hint = " Or say which `format` its `root` has." if entry.format is None else ""
-        raise _at(document, ("data",), UserError(f"{unknown('data set', layout, FORMATS.names())}{hint}"))
+        raise document.refusal(("data",), UserError(f"{unknown('data set', layout, FORMATS.names())}{hint}"))
     try:
         refuse_contradictions(entry.name, layout, has_root=entry.root is not None, options=entry.options)
     except UserError as error:
-        raise _at(document, ("data",), error) from None
+        raise document.refusal(("data",), error) from None
     root = None if entry.root is None else document.folder / Path(entry.root).expanduser()
     return DatasetRequest(label=entry.name, format=layout, root=root, options=entry.options)
 
@@ -211,10 +209,22 @@ def model_spec(document: Document, place: Place) -> ModelSpec:
         raise type(error)(str(error).replace("models[0]", ".".join(map(str, place)))) from None
 
 
+def _perturb(document: Document, file: RecipeFile) -> Adversary:
+    assert file.perturb is not None  # noqa: S101 (the caller asked)
+    against = model_spec(document, ("perturb", "against")) if file.perturb.against else None
+    return adversary_of(document, file, file.perturb, against)
+
+
 def _validation(document: Document, entry: ValidationSection, stand_in: Mapping[str, Any]) -> Validation:
-    asked = {**entry.grid, "datasets": ["synthetic"]}
-    if len(grid_about(stand_in, document, "validation", asked).sides) > 1:
-        raise _at(document, ("validation", "side"), UserError("give one side: one score an epoch is kept."))
+    if "datasets" in entry.grid:
+        raise document.refusal(
+            ("validation", "datasets"), UserError("it is the people who are kept out; leave it out.")
+        )
+    grid = grid_about(stand_in, document, "validation", {**entry.grid, "datasets": ["synthetic"]})
+    if len(grid.sides) > 1:
+        raise document.refusal(("validation", "side"), UserError("give one side: one score an epoch is kept."))
+    if grid.goals != ("untargeted",):
+        raise document.refusal(("validation", "goal"), UserError("only untargeted scores are kept; leave it out."))
     return Validation(
         identities=entry.identities,
         seed=entry.seed,
@@ -225,39 +235,6 @@ def _validation(document: Document, entry: ValidationSection, stand_in: Mapping[
     )
 
 
-def _adversary(document: Document, entry: PerturbSection, file: RecipeFile) -> Adversary:
-    known = OFFLINE_OBJECTIVES if entry.against else TRAINING_OBJECTIVES
-    if entry.objective not in known:
-        raise _at(document, ("perturb", "objective"), unknown("objective", entry.objective, known))
-    radii = {}
-    for key in ("epsilon", "step_size"):
-        try:
-            radii[key] = parse_epsilon(getattr(entry, key))
-        except UserError as error:
-            raise _at(document, ("perturb", key), error) from None
-    if entry.references == "self" and entry.objective == "pull":
-        raise _at(document, ("perturb", "objective"), UserError("an image cannot be pulled to itself; take push."))
-    if entry.objective == "collapse" and entry.preserve:
-        raise _at(document, ("perturb", "preserve"), UserError("`collapse` has no clean copies to keep; leave it out."))
-    ball = Ball(
-        epsilon=radii["epsilon"],
-        steps=entry.steps,
-        step_size=radii["step_size"],
-        random_start=entry.random_start,
-        precision=file.precision,
-        seed=file.seed,
-    )
-    return Adversary(
-        ball=ball,
-        objective=entry.objective,
-        references=entry.references,
-        push=entry.push,
-        pull=entry.pull,
-        warmup_epochs=entry.warmup_epochs,
-        against=model_spec(document, ("perturb", "against")) if entry.against else None,
-    )
-
-
 def _digest(document: Document, file: RecipeFile, recipe: Recipe) -> str:
     """Of what decides the weights. Keys at their defaults are left out, so that a new key changes no digest."""
     away = {"kind", "name", "data", "weights", "store", "scores"}
@@ -265,7 +242,7 @@ def _digest(document: Document, file: RecipeFile, recipe: Recipe) -> str:
     try:
         decides["weights"] = None if recipe.weights is None else file_sha256(recipe.weights)
     except UserError as error:
-        raise _at(document, ("weights",), error) from None
+        raise document.refusal(("weights",), error) from None
     if recipe.perturb:
         ball, against = recipe.perturb.ball, recipe.perturb.against
         decides["perturb"] |= {"epsilon": str(ball.epsilon), "step_size": str(ball.step_size)}

@@ -35,7 +35,12 @@ def grid_about(model: Mapping[str, Any], recipe: Document, section: str, asked: 
     Raises:
         UserError: a name or number in it that no grid could have.
     """
-    whole = {"name": model["name"], "models": [dict(model)], **asked}
+    for key in ("name", "models", "surrogates"):
+        if key in asked:
+            raise UserError(
+                f"{recipe.where((section, key))}: the grid of a recipe is about its own network; leave {key!r} out."
+            )
+    whole = {"name": model["name"], **asked, "models": [dict(model)]}
     name = f"{recipe.name}: {section}"
     return resolve_grid(replace(recipe, name=name, text=json.dumps(whole, default=str), data=whole, lines={}))
 
@@ -48,7 +53,7 @@ def score_weights(grid: Grid, out: Path, settings: Settings, reporter: Reporter)
     """
     from ..runner.run import run_grid
 
-    run_grid(grid, out, settings, reporter)
+    run_grid(grid, out, replace(settings, again="failed"), reporter)
     frame = RunDirectory(out).load()
     failed = frame[frame["status"] != "done"]
     if len(failed):

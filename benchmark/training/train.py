@@ -31,7 +31,7 @@ from .data import FolderTrainingSet, open_training_set, training_root
 from .directory import TrainingDirectory, changes, circumstances, refuse_other
 from .recipe import Recipe
 from .scoring import grid_about, score_weights
-from .validating import Validator, chosen_epoch
+from .validating import Validator, chosen_epoch, refuse_nobody
 
 Draw = Callable[[Path], object]
 
@@ -92,6 +92,9 @@ def train_recipe(
     trainer = Trainer(
         _network(recipe, data), recipe.spec, data, recipe.plan, device=device, is_compiled=settings.compile
     )
+    trainer.try_size()
+    if keep_out:
+        refuse_nobody(recipe, keep_out, reporter)
     with directory.writing():
         if again:
             directory.clear()
@@ -106,6 +109,7 @@ def train_recipe(
                         steps_per_epoch=trainer.steps_per_epoch,
                         folder=directory.checkpoint.parent,
                         device=device,
+                        trust_code=settings.trust_code,
                         reporter=reporter,
                     )
                 epochs = _Epochs(
@@ -115,7 +119,7 @@ def train_recipe(
                     log=log,
                     validator=_validator(recipe, directory, settings, reporter),
                     reporter=reporter,
-                    is_compiled=settings.compile,
+                    circumstances=_circumstances(trainer, settings),
                     draw=draw,
                 )
                 epochs.run(trainer)
@@ -167,9 +171,8 @@ def _handed_out(
     trainer: Trainer, log: list[EpochSummary], recipe: Recipe, directory: TrainingDirectory
 ) -> Mapping[str, Tensor]:
     """The weights of the chosen epoch."""
-    if chosen_epoch(log, recipe.validation) == trainer.epoch:
-        return trainer.weights
-    return unpack(directory.best)[0]
+    chosen = chosen_epoch(log, recipe.validation)
+    return trainer.weights if chosen == trainer.epoch else unpack(directory.best(chosen))[0]
 
 
 def _network(recipe: Recipe, data: FolderTrainingSet) -> torch.nn.Module:
@@ -206,7 +209,7 @@ class _Epochs:
     log: list[EpochSummary]
     validator: Validator | None
     reporter: Reporter
-    is_compiled: bool
+    circumstances: dict[str, Any]
     draw: Draw | None
 
     def run(self, trainer: Trainer) -> None:
@@ -224,15 +227,14 @@ class _Epochs:
         self.log.append(summary)
         validation = self.recipe.validation
         is_candidate = validation is not None and validation.choose != "last" and summary.mAP_clean is not None
-        if is_candidate and chosen_epoch(self.log, validation) == summary.epoch:
-            # Before the checkpoint: an epoch that is run again gives the same weights.
-            write_bytes(self.directory.best, pack(trainer.weights, {"epoch": summary.epoch}))
-        facts = {
-            **self.asked,
-            **circumstances(trainer.device, is_compiled=self.is_compiled),
-            "log": [asdict(line) for line in self.log],
-        }
+        is_best = is_candidate and chosen_epoch(self.log, validation) == summary.epoch
+        if is_best:
+            # Before the checkpoint, and beside the last best one: whatever the checkpoint says, its weights are there.
+            write_bytes(self.directory.best(summary.epoch), pack(trainer.weights, {"epoch": summary.epoch}))
+        facts = {**self.asked, **self.circumstances, "log": [asdict(line) for line in self.log]}
         write_bytes(self.directory.checkpoint, pack(trainer.state(), facts))
+        if is_best:
+            self.directory.keep_best(summary.epoch)
         write_bytes(self.directory.log, log_csv(self.log))
         if self.draw and summary.mAP_clean is not None:
             self.draw(self.directory.path)
@@ -254,9 +256,14 @@ def _resume(
             f"{str(directory.checkpoint)!r} does not fit this training; start from the beginning with --again."
         ) from None
     reporter.note(f"going on after epoch {trainer.epoch} of {trainer.plan.epochs}")
-    if changed := changes(facts, trainer.device, is_compiled=settings.compile):
-        reporter.note(f"other circumstances ({changed}): the weights may differ in their last bits")
+    if changed := changes(facts, _circumstances(trainer, settings)):
+        reporter.note(f"other circumstances ({changed}): the weights may differ")
     return log
+
+
+def _circumstances(trainer: Trainer, settings: Settings) -> dict[str, Any]:
+    has_library = trainer.plan.metric_loss is not None
+    return circumstances(trainer.device, is_compiled=settings.compile, has_library=has_library)
 
 
 def _finished(directory: TrainingDirectory, asked: dict[str, Any], store: str) -> dict[str, Any] | None:

@@ -178,7 +178,7 @@ class _Fit:
                 f"{str(self.directory.checkpoint)!r} does not fit this recipe; start from the beginning with --again."
             ) from None
         reporter.note(f"going on after epoch {state.epoch} of {self.recipe.epochs}")
-        if changed := changes(facts, self.device):
+        if changed := changes(facts, circumstances(self.device)):
             reporter.note(f"other circumstances ({changed}): the perturbation may differ in its last bits")
         return state
 

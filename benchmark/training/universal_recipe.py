@@ -18,7 +18,7 @@ from ...attacks.universal import PROCEDURES, Procedure
 from ...models.base import ModelSpec
 from ...models.registry import nearest, unknown
 from ..config.problems import validate
-from ..config.reading import Document, Place
+from ..config.reading import Document
 from ..config.schema import AttackEntry, Dataset, DatasetEntry, ModelEntry, Name, Radius
 from ..datasets.opening import DatasetRequest
 from .recipe import data_request, model_spec
@@ -103,9 +103,9 @@ def resolve_perturbation(document: Document) -> PerturbationRecipe:
     try:
         epsilon = parse_epsilon(file.epsilon)
     except UserError as error:
-        raise _at(document, ("epsilon",), error) from None
+        raise document.refusal(("epsilon",), error) from None
     if not epsilon:
-        raise _at(document, ("epsilon",), UserError("a perturbation of no size cannot be fitted; give one above 0."))
+        raise document.refusal(("epsilon",), UserError("a perturbation of no size cannot be fitted; give one above 0."))
     return PerturbationRecipe(
         name=file.name,
         text=document.text,
@@ -121,21 +121,17 @@ def resolve_perturbation(document: Document) -> PerturbationRecipe:
     )
 
 
-def _at(document: Document, place: Place, error: UserError) -> UserError:
-    return type(error)(f"{document.where(place)}: {error}")
-
-
 def _procedure(document: Document, entry: AttackEntry) -> Procedure:
     if entry.name not in PROCEDURES:
-        raise _at(document, ("attack",), unknown("universal attack", entry.name, PROCEDURES))
+        raise document.refusal(("attack",), unknown("universal attack", entry.name, PROCEDURES))
     kind, given = PROCEDURES[entry.name], dict(entry.model_extra or {})
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in given:
         if key not in fields:
             hint = nearest(key, fields)
             text = f"{entry.name} takes no parameter {key!r}.{hint} It takes: {', '.join(fields)}."
-            raise _at(document, ("attack", key), UserError(text))
+            raise document.refusal(("attack", key), UserError(text))
     try:
         return kind(**{key: parse(fields[key], value) for key, value in given.items()})
     except ValueError as error:
-        raise _at(document, ("attack",), UserError(f"{error}.")) from None
+        raise document.refusal(("attack",), UserError(f"{error}.")) from None

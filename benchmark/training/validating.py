@@ -5,7 +5,6 @@ validation/        a run directory with the rows of every scored epoch
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +16,13 @@ from torch import Tensor
 
 from ... import UserError
 from ...models.training.loop import Trainer
+from ...models.training.parts import copied
 from ...models.training.plan import EpochSummary
+from ..datasets.held_out import read_held_out
 from ..progress import Reporter, Silent
 from ..runtime import Settings
 from ..store.directory import RunDirectory
+from .data import training_root
 from .recipe import Recipe, Validation
 from .scoring import grid_about
 
@@ -61,8 +63,7 @@ class Validator:
         asked = {"checks": "quick", **self.validation.grid, "datasets": [data]}
         model = {"name": name, "plugin": "in:memory"}
         grid = grid_about(model, self.validation.document, "validation", asked)
-        network = copy.deepcopy(trainer.network)
-        network.load_state_dict(trainer.weights)
+        network = copied(trainer.network, trainer.weights)
         spec = self.recipe.spec
         spec = replace(
             grid.models[0],
@@ -71,7 +72,8 @@ class Validator:
             normalise=spec.normalise,
             metric=spec.metric,
         )
-        run_grid(replace(grid, models=(spec,)), self.out, self.settings, Silent(), {name: network})
+        settings = replace(self.settings, again="failed")
+        run_grid(replace(grid, models=(spec,)), self.out, settings, Silent(), {name: network})
         frame = RunDirectory(self.out).load()
         failed = frame[frame["status"] != "done"]
         if len(failed):
@@ -82,6 +84,17 @@ class Validator:
             f"(chance {100 * float(frame['chance_mAP'].iloc[0]):.2f})"
         )
         return replace(summary, mAP_clean=clean, mAP_attacked=attacked)
+
+
+def refuse_nobody(recipe: Recipe, validation: Validation, reporter: Reporter) -> None:
+    """UserError where the people who are kept out cannot be looked for: it would show after the first epoch."""
+    root = training_root(recipe.data, reporter)
+    found = read_held_out(LABEL, root, identities=validation.identities, seed=validation.seed)
+    if not len(found.gallery):
+        raise UserError(
+            f"The {validation.identities} people who are kept out have one image a camera each, so none is left to "
+            f"find them in; keep out more, or take `validation` out of the recipe."
+        )
 
 
 def chosen_epoch(log: list[EpochSummary], validation: Validation | None) -> int:

@@ -81,6 +81,24 @@ class Trainer:
         """What is handed out: the network's state, averaged where the plan says so."""
         return self.network.state_dict() if self.plan.average is None else self.average
 
+    def try_size(self) -> None:
+        """One pass, so that images of a size that the network cannot take show before anything is kept.
+
+        Raises:
+            UserError: it cannot take them.
+        """
+        blank = torch.zeros(2, *self.data.batch(np.arange(1)).shape[1:], device=self.device)
+        self.network.eval()
+        try:
+            with torch.no_grad():
+                self.network(self._inputs(blank))
+        except RuntimeError as error:
+            height, width = self.spec.input_size or blank.shape[2:]
+            raise UserError(
+                f"{self.spec.architecture} takes no images of {height} x {width} ({str(error).splitlines()[0]}); give "
+                f"another `input_size`."
+            ) from error
+
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next epoch depends on, by name; nothing is copied."""
         parts = {"network": self.network.state_dict(), "head": self.head.state_dict()}
@@ -215,7 +233,7 @@ class Trainer:
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (B, D) of images in [0, 1] as they are ranked, by the network as it is now."""
-        return self._ranked(self._run(self._inputs(images)))
+        return self._ranked(self._run(self._inputs(images)).float())
 
     def _inputs(self, images: Tensor) -> Tensor:
         # (x - mean) / std as one multiply and add, which a CPU feels.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from torch import Tensor
@@ -77,7 +78,20 @@ class MetricLoss:
         return value
 
 
+def library_version() -> str | None:
+    """The version of pytorch-metric-learning, or None where it is not installed."""
+    try:
+        return version("pytorch-metric-learning")
+    except PackageNotFoundError:
+        return None
+
+
 def _made(module: Any, name: str, parameters: Mapping[str, Any]) -> Any:
+    if parameters.get("triplets_per_anchor", "all") != "all":
+        raise UserError(
+            f"{name} draws its triplets at random where `triplets_per_anchor` is no 'all', and a training that goes on "
+            f"would draw others; leave it out."
+        )
     try:
         return getattr(module, name)(**parameters)
     except (TypeError, ValueError, AssertionError) as error:

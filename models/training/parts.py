@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -38,6 +39,17 @@ def watch_neck(network: nn.Module, seen: list[Tensor]) -> None:
         seen[:] = given
 
     neck.register_forward_pre_hook(keep)
+
+
+def copied(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """A network of its own with these weights, on the CPU, which no training watches."""
+    found = copy.deepcopy(network)
+    neck = getattr(found, "bottleneck", None)
+    if isinstance(neck, nn.BatchNorm1d):
+        # A copied hook would still write into the training's list, and torch has no other way to take it off.
+        neck._forward_pre_hooks.clear()  # noqa: SLF001
+    found.load_state_dict(weights)
+    return found.cpu()
 
 
 @contextmanager

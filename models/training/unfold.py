@@ -75,11 +75,22 @@ def load_folded(network: nn.Module, path: Path, prepare: Callable[[Tensor], Tens
     """
     program = read_program(path)
     modules = dict(network.named_modules())
-    given, kept = _layers(program, modules), _norms(program, modules)
-    batches = [prepare(batch) for batch in images]
+    for name, module in modules.items():
+        has_own = next(module.parameters(recurse=False), None) is not None
+        if has_own and not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
+            raise InvalidFileError(
+                f"A program's weights can be trained on in a network of convolutions, linear layers and batch norms; "
+                f"{type(network).__name__} has others in {f'its part {name}' if name else 'itself'}: start from a safetensors file."
+            )
+    try:
+        given, kept = _layers(program, modules), _norms(program, modules)
+    except KeyError as error:
+        raise _refusal(path, network, f"computes the weights {error} instead of holding them") from None
+    batches = map(prepare, images)
+    first = next(batches)
     training = network.training
     network.eval()
-    pairs = norm_pairs(network, lambda: network(batches[0][:2]))
+    pairs = norm_pairs(network, lambda: network(first[:2]))
     norms = {name: layer for name, layer in pairs.items() if name not in kept}
     for name, (weight, bias, mean, variance) in kept.items():
         norm = cast("_Norm", network.get_submodule(name))
@@ -89,15 +100,17 @@ def load_folded(network: nn.Module, path: Path, prepare: Callable[[Tensor], Tens
     _fill(network, given, norms, set(norms) | set(kept), path)
     moments = {name: _Moments() for name in norms}
     hooks = [network.get_submodule(name).register_forward_hook(found.see) for name, found in moments.items()]
-    before = [network(batch) for batch in batches]
+    before = network(first)
+    for batch in batches:
+        network(batch)
     for hook in hooks:
         hook.remove()
-    _compare(before[0], OnnxNetwork(program)(batches[0]), path)
+    _compare(before, OnnxNetwork(program)(first), path)
     for name, found in moments.items():
         norm = cast("_Norm", network.get_submodule(name))
         bias = norm.bias.detach().double()
         _set(norm, mean=found.mean - bias, variance=found.variance, shift=found.mean)
-    _compare(network(batches[0]), before[0], path)
+    _compare(network(first), before, path)
     network.train(training)
 
 

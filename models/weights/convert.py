@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def convert(checkpoint: Path, target: Path, entry: ZooEntry) -> None:
     try:
         save_file(kept, draft, metadata={MADE_OF: entry.files[0].digest})
         load_safetensors(network, draft)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from ....models.pixels import PixelEmbedder
 from ....models.training.augment import Augment, augment
 from ....models.training.plan import Batch, Hardened, TrainingSet
 from ...progress import Reporter, staged
+from ...store.files import file_system_errors
 from .ball import Ball, Embed
 
 #: Images that are changed at a time.
@@ -70,7 +71,11 @@ def make_offline(
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         size = data.batch(np.arange(1)).shape[1:]
-        found = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(data), *size))
+        with file_system_errors(path):
+            found = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(data), *size))
+            if hasattr(os, "posix_fallocate"):  # a full disk is said now: written pages would end the process
+                with part.open("rb+") as file:
+                    os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         with staged(reporter, "clean features of the training images", len(data)) as stage:
             features = []
             for places in _chunks(len(data)):
@@ -85,8 +90,9 @@ def make_offline(
                 changed = ball.climb(model, lambda f, r=references: climbed(f, r), images, index)  # type: ignore[misc]
                 found[places] = (quantise(changed, images) * 255).round().to(torch.uint8).cpu().numpy()
                 stage.advance(len(places))
-        found.flush()
-        os.replace(part, path)  # noqa: PTH105 (a flushed file of the same folder)
+        with file_system_errors(path):
+            found.flush()
+            part.replace(path)
     stored: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return stored
 

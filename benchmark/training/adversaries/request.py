@@ -50,6 +50,7 @@ class Adversary:
         steps_per_epoch: int,
         folder: Path,
         device: torch.device,
+        trust_code: bool = False,
         reporter: Reporter,
     ) -> Perturb:
         """The `Perturb` of a training.
@@ -60,11 +61,12 @@ class Adversary:
             steps_per_epoch: of the training.
             folder: where images that are made beforehand are kept.
             device: where to compute.
+            trust_code: run a plugin that is no installed entry point.
             reporter: told while they are made.
         """
         if self.against is not None:
             path = folder / f"adversarial-{self._sha256(data)[:16]}.npy"
-            model = followed(build(self.against, device=str(device)), AUTO)
+            model = followed(build(self.against, device=str(device), trust_code=trust_code), AUTO)
             stored = make_offline(model, data, self.ball, self.objective, path, device=device, reporter=reporter)
             return OfflinePerturb(stored=stored, augment=plan.augment, seed=plan.seed)
         ball = replace(self.ball, warmup=self.warmup_epochs * steps_per_epoch)

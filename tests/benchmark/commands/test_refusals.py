@@ -22,7 +22,10 @@ LONG = "a" * 10_000
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("foo",), "Unknown command 'foo'. Available: demo, run, plan, status, train, plot, report, data, ls, version."),
+        (
+            ("foo",),
+            "Unknown command 'foo'. Available: demo, run, plan, status, train, plot, report, data, ls, version.",
+        ),
         (("rum",), "Unknown command 'rum'. Did you mean 'run'? Available: "),
         (("\u202e",), r"Unknown command '\u202e'."),
         ((LONG,), f"Unknown command '{LONG[:119]}... (10003 characters) Available: "),
@@ -51,14 +54,20 @@ LONG = "a" * 10_000
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
         (
             ("run", "mini"),
-            "Unknown grid 'mini'. Available: ama-real, auto, defences, demo, field, transfer. Or give the path of a .yml file.",
+            "Unknown grid 'mini'. Available: ama-real, auto, defences, demo, field, transfer. Or give the path of a ",
         ),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),
         (("status", "mini"), "'mini' is no run directory; give a folder that `robustreid run` wrote."),
         (("status", "m.onnx"), "'m.onnx' is a file; give a folder for the run."),
-        (("ls", "model"), "Invalid value for 'KIND': 'model' is not one of 'models', 'attacks', 'datasets', 'defences';"),
-        (("ls",), "Missing argument 'KIND'. Choose from: models, attacks, datasets, defences; see `robustreid ls --help`."),
+        (
+            ("ls", "model"),
+            "Invalid value for 'KIND': 'model' is not one of 'models', 'attacks', 'datasets', 'defences';",
+        ),
+        (
+            ("ls",),
+            "Missing argument 'KIND'. Choose from: models, attacks, datasets, defences; see `robustreid ls --help`.",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

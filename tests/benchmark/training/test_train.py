@@ -22,7 +22,7 @@ from robustreid.models.load import build, resolve
 
 Write = Callable[..., Path]
 PERTURB = "perturb: {epsilon: 4/255, steps: 1, step_size: 4/255}\naverage: 0.9"
-FILES = ["card.json", "checkpoint", "log.csv", "weights.safetensors"]
+FILES = ["card.json", "checkpoint", "log.csv", "training.svg", "weights.safetensors"]
 
 COMMAND = """
 import signal, sys
@@ -155,6 +155,12 @@ def test_a_wrong_request_leaves_nothing_behind(
     write_recipe(batch="batch: {identities: 6}")
     assert train("--out", "out") == 2
     assert "5 identities, too few for batches of 6" in capsys.readouterr().err
+    write_recipe("input_size: [40, 24]", architecture="architecture: vit_s16")
+    assert train("--out", "out") == 2
+    assert "multiples of 16" in capsys.readouterr().err
+    write_recipe("input_size: [1, 1]", architecture="architecture: densenet121")
+    assert train("--out", "out") == 2
+    assert "densenet121 takes no images of 1 x 1" in capsys.readouterr().err
     write_recipe()
     assert main(["train", "recipe.yml", "--out", "out", "--device", "gpu"]) == 2
     (workshop / "taken").write_text("")

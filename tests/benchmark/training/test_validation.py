@@ -130,6 +130,14 @@ def test_the_earlier_of_equal_epochs_is_chosen() -> None:
         ("validation: {identities: 0, attacks: [pgd], epsilons: [4/255], side: query}", "identities"),
         ("validation: {identities: 9, attacks: [pgd], epsilons: [4/255], side: query}", "cannot be kept out"),
         ("validation: {identities: 2, attacks: [pgd], epsilons: [4/255]}", "side"),
+        *(
+            (f"validation: {{identities: 2, attacks: [pgd], epsilons: [4/255], side: query, {key}}}", said)
+            for key, said in (
+                ("models: [tiny]", "validation.models: the grid of a recipe is about its own network"),
+                ("datasets: [synthetic]", "validation.datasets: it is the people who are kept out"),
+                ("goal: targeted", "validation.goal: only untargeted scores are kept"),
+            )
+        ),
     ],
 )
 def test_what_is_wrong_is_said_first(
@@ -140,6 +148,35 @@ def test_what_is_wrong_is_said_first(
     assert train() == 2
     assert said in capsys.readouterr().err
     assert not (workshop / "out").exists()
+
+
+def test_people_with_an_image_a_camera_cannot_be_found(
+    write_recipe: Write, workshop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It shows before the first epoch."""
+    for second in (workshop / "people" / "bounding_box_train").glob("*_000002_00.png"):
+        second.unlink()
+    write_recipe(VALIDATION.format(every=1, choose="last"), epochs="epochs: 1", batch=BATCH)
+    assert train() == 2
+    assert "none is left to find them in" in capsys.readouterr().err
+    assert not (workshop / "out").exists()
+
+
+def test_a_failed_score_is_tried_again(
+    write_recipe: Write, workshop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call does not stop at the row that the failure left."""
+    from robustreid.attacks.optimisers.pgd import PGD
+
+    def out_of_luck(*given: object, **more: object) -> None:
+        raise ArithmeticError("no luck today")
+
+    write_recipe(VALIDATION.format(every=1, choose="last"), epochs="epochs: 1", batch=BATCH)
+    with monkeypatch.context() as patch:
+        patch.setattr(PGD, "_climb", out_of_luck)
+        assert train() == 2
+    assert "no luck today" in capsys.readouterr().err
+    assert train() == 0
 
 
 def test_test_images_are_out_of_reach(

@@ -16,6 +16,7 @@ from robustreid.models.training import loop
 from robustreid.models.training.batch_loss import batch_loss
 from robustreid.models.training.checkpoint import pack, unpack
 from robustreid.models.training.loop import Trainer, schedule, train
+from robustreid.models.training.parts import copied
 from robustreid.models.training.plan import Batch, EpochSummary, Hardened, Plan
 from torch import Tensor
 
@@ -185,6 +186,27 @@ def test_bfloat16_trains_too(make_trainer: Make, precision: str, dtype: torch.dt
     assert set(seen) == {dtype}
     assert log[-1].loss < log[0].loss
     assert {value.dtype for value in trainer.weights.values()} == {torch.float32, torch.int64}
+
+
+def test_features_are_ranked_in_float32(make_trainer: Make) -> None:
+    """Whatever the passes were computed in: a half-width norm is off in the third digit."""
+    trainer = make_trainer(precision="bfloat16")
+    images = torch.rand(4, 3, 16, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        features = trainer.embed(images)
+    assert features.dtype == torch.float32
+    assert (features.norm(dim=1) - 1).abs().max() < 1e-6
+
+
+def test_a_copy_is_not_watched(make_trainer: Make) -> None:
+    """Whoever runs it does not fill the training's own list, and cannot move the network that trains."""
+    trainer = make_trainer(bnneck=True)
+    network = copied(trainer.network, trainer.weights).eval()
+    network(torch.rand(2, 3, 16, 8))
+    assert trainer._before_neck == []
+    with torch.no_grad():
+        network.get_parameter("last.weight").zero_()
+    assert trainer.network.get_parameter("last.weight").abs().sum() > 0
 
 
 def test_rounds_make_an_epoch_longer(make_trainer: Make) -> None:

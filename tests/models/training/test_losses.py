@@ -150,3 +150,5 @@ def test_a_wrong_parameter_is_said() -> None:
     pytest.importorskip("pytorch_metric_learning")
     with pytest.raises(UserError, match=r"CircleLoss .* does not take \{'marge': 1\}"):
         MetricLoss(name="CircleLoss", parameters={"marge": 1}).build()
+    with pytest.raises(UserError, match="TripletMarginLoss draws its triplets at random"):
+        MetricLoss(name="TripletMarginLoss", parameters={"triplets_per_anchor": 3}).build()

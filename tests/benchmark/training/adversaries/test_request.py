@@ -28,9 +28,9 @@ def train(*words: str) -> int:
 @pytest.mark.parametrize("objective", TRAINING_OBJECTIVES)
 def test_every_objective_trains(objective: str, write_recipe: Write, workshop: Path) -> None:
     """One epoch; the log has the losses of what the adversary made."""
-    references = "self" if objective in {"self", "opposite"} else "train"
+    references = "references: self, " if objective in {"self", "opposite"} else ""
     share = 0.5 if objective == "collapse" else 1.0
-    recipe = f"perturb: {{objective: {objective}, references: {references}, share: {share}, warmup_epochs: 1, {BALL}}}"
+    recipe = f"perturb: {{objective: {objective}, {references}share: {share}, warmup_epochs: 1, {BALL}}}"
     write_recipe(recipe, epochs="epochs: 1")
     assert train() == 0
     card = json.loads((workshop / "out" / "card.json").read_text())
@@ -51,11 +51,15 @@ def test_offline_images_are_made_once_and_removed(objective: str, write_recipe: 
 
 @pytest.mark.parametrize(
     "perturb",
-    ["objective: goat, share: 1.0", "objective: collapse, share: 0.5", "against: tiny, share: 0.5, preserve: 1"],
+    [
+        "objective: goat, share: 1.0, warmup_epochs: 2",
+        "objective: collapse, share: 0.5, warmup_epochs: 2",
+        "against: tiny, share: 0.5, preserve: 1",
+    ],
 )
 def test_it_goes_on_bit_for_bit(perturb: str, write_recipe: Write, workshop: Path) -> None:
     """Stopped in the second epoch and gone on, the weights are those of a whole training."""
-    write_recipe(f"perturb: {{{perturb}, warmup_epochs: 2, {BALL}}}")
+    write_recipe(f"perturb: {{{perturb}, {BALL}}}")
     assert train() == 0
     whole = (workshop / "out" / "weights.safetensors").read_bytes()
     shutil.rmtree(workshop / "out")
