@@ -31,7 +31,8 @@ def perturbation_bytes(delta: torch.Tensor, facts: Mapping[str, Any]) -> bytes:
 
     Args:
         delta: (3, H, W), in [0, 1] pixel units.
-        facts: procedure, epsilon, model, model_sha256, data_sha256; what else JSON can hold.
+        facts: procedure, epsilon, model, model_sha256, data_sha256, `model_defence` where there was one; what else
+            JSON can hold.
     """
     return pack({_TENSOR: delta.to(torch.float32)}, facts)
 
@@ -95,7 +96,8 @@ def _perturbation(tensors: Mapping[str, torch.Tensor], facts: Any, sha256: str) 
     if set(tensors) != {_TENSOR} or delta.dtype != torch.float32:
         raise ValueError(f"expected one float32 tensor, {_TENSOR!r}, got {', '.join(sorted(tensors))} ({delta.dtype})")
     texts = {key: facts[key] for key in ("procedure", "epsilon", "model", "model_sha256", "data_sha256")}
-    for key, text in texts.items():
+    defence = facts.get("model_defence")
+    for key, text in (*texts.items(), ("model_defence", defence or "")):
         if not isinstance(text, str):
             raise TypeError(f"{key} is {text!r}, expected text")
         if key.endswith("sha256") and not _SHA256.fullmatch(text):
@@ -110,4 +112,5 @@ def _perturbation(tensors: Mapping[str, torch.Tensor], facts: Any, sha256: str) 
         model=texts["model"],
         model_sha256=texts["model_sha256"],
         data_sha256=texts["data_sha256"],
+        model_defence=defence,
     )

@@ -83,7 +83,7 @@ class Cell:
         if self.surrogate:
             return self.surrogate.label
         fitted = self.attack.perturbation
-        return fitted.model if fitted and fitted.model_sha256 != self.model.sha256 else None
+        return fitted.model if fitted and not fitted.is_of(self.model) else None
 
     @cached_property
     def cell_id(self) -> str:

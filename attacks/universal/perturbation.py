@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import UserError
+from ...models.base import ModelSpec
 from ...models.pixels import resize
 
 #: By how much (in [0, 1] pixel units) an entry may pass its epsilon: float32's last bits.
@@ -33,6 +34,8 @@ class Perturbation:
     model_sha256: str = field(compare=False)
     #: Digest of the training images.
     data_sha256: str = field(compare=False)
+    #: The test-time defence in front of that model, as the column `defence` names it; None where there was none.
+    model_defence: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.delta.ndim != 3 or len(self.delta) != 3 or not self.delta.numel():
@@ -48,6 +51,10 @@ class Perturbation:
     def __str__(self) -> str:
         """Its digest: how the parameters of an attack name it."""
         return self.sha256
+
+    def is_of(self, model: ModelSpec) -> bool:
+        """Whether a model is the one that it was fitted on: the weights, and the defence in front of them."""
+        return (self.model_sha256, self.model_defence) == (model.sha256, model.defence_title)
 
     def at(self, like: Tensor) -> Tensor:
         """The perturbation (1, 3, H, W) in the size, type and place of images (B, 3, H, W); resized bilinearly."""

@@ -103,6 +103,7 @@ def fit_recipe(
                 "epsilon": str(recipe.epsilon),
                 "model": recipe.model.label,
                 "model_sha256": recipe.model.sha256,
+                "model_defence": recipe.model.defence_title,
                 "data_sha256": data.sha256,
                 "recipe_sha256": recipe.sha256,
             }
@@ -250,6 +251,7 @@ def _card(
         "size": list(found.delta.shape[1:]),
         "model": recipe.model.label,
         "model_sha256": recipe.model.sha256,
+        "model_defence": recipe.model.defence_title,
         "model_identity": recipe.model.identity(),
         **asked,
         "data": data.description,

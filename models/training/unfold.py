@@ -80,7 +80,7 @@ def load_folded(network: nn.Module, path: Path, prepare: Callable[[Tensor], Tens
         if has_own and not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
             raise InvalidFileError(
                 f"A program's weights can be trained on in a network of convolutions, linear layers and batch norms; "
-                f"{type(network).__name__} has others in {f'its part {name}' if name else 'itself'}: start from a safetensors file."
+                f"{type(network).__name__} has others{f' in {name}' if name else ''}: start from a safetensors file."
             )
     try:
         given, kept = _layers(program, modules), _norms(program, modules)

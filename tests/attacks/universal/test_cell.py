@@ -17,6 +17,8 @@ from robustreid.attacks.presets import FITTED
 from robustreid.attacks.references import data_needed
 from robustreid.attacks.threat import Goal, NormName, Side, Threat
 from robustreid.attacks.universal import PROCEDURES, Perturbation, Universal
+from robustreid.models.base import ModelSpec
+from robustreid.models.defences.catalogue import parse
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -136,6 +138,19 @@ def test_parameters(make_perturbation: Make) -> None:
     assert first.perturbation is not None
     assert (first.perturbation.model, first.perturbation.model_sha256) == ("tiny", "a" * 64)
     assert resolve_attack("pgd").perturbation is None
+
+
+def test_whose_it_is(make_perturbation: Make) -> None:
+    """The same weights behind a defence are another model, in either place."""
+    plain = ModelSpec(label="m", architecture="x", sha256="a" * 64)
+    defended = replace(plain, defence=parse("bit-depth"))
+    behind = make_perturbation(model_defence=defended.defence_title)
+    fitted = make_perturbation()
+    assert [fitted.is_of(plain), fitted.is_of(defended), behind.is_of(plain), behind.is_of(defended)] == [
+        *(True, False),
+        *(False, True),
+    ]
+    assert not fitted.is_of(replace(plain, sha256="b" * 64))
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_another_architecture_is_refused(folded: Callable[[nn.Module], Path], re
     path = folded(_lived(tinynet()))
     with pytest.raises(InvalidFileError, match="is not a OSNet that can be trained on"):
         load_folded(osnet_x0_25(), path, inputs, _images())
-    with pytest.raises(InvalidFileError, match=r"ViT has others in .*start from a safetensors file"):
+    with pytest.raises(InvalidFileError, match=r"ViT has others: start from a safetensors file"):
         load_folded(vit_s16(), path, inputs, _images())
     with pytest.raises(InvalidFileError, match="is not a TinyNet that can be trained on"):
         load_folded(tinynet(), real_data / "weights" / "osnet_x0_25_msmt17.onnx", inputs, _images())
