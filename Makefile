@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml $(wildcard constraints/*.txt)
 	$(BIN)/pip install --quiet $$pinned -e '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
-demo: $(INSTALLED) ## attack two small models on drawn people and make the pages: about a minute once installed
+demo: $(INSTALLED) ## attack five small models on drawn people and make the pages: about a minute once installed
 	@$(BIN)/robustreid demo --out runs/demo
 
 test: $(INSTALLED) ## run the tests but the slow ones

@@ -26,11 +26,13 @@ _SHOWN, _SHOWN_OF = 4, "ama-ifgsm and 4/255"
     help="Folder for the rows (DIR/run) and the pages (DIR/site).",
 )
 def demo(out: Path) -> int:
-    """Attack two small models on people drawn by this package, and make the pages.
+    """Attack five small models on people drawn by this package, and make the pages.
 
-    Needs no data, no weights and no network; about a minute on two cores. One model was trained as usual, the other on
-    the images of an adversary. All three attacks of Bai et al. (TPAMI 2020) and noise of the same size change the
-    gallery, then the queries, at five epsilons. An interrupted demo goes on with the same command.
+    Needs no data, no weights and no network; about a minute on two cores. One model is undefended, and one the same
+    behind a defence that only hides its gradients; one is metric-preserving, as the paper's defence; two were trained
+    against an adversary of their own (metric-AT, GOAT). All three attacks of Bai et al. (TPAMI 2020) and noise of the
+    same size change the gallery, then the queries, at five epsilons; to be quick, 40 of the 192 queries are asked. An
+    interrupted demo goes on with the same command.
 
     \b
     Examples:
@@ -48,8 +50,13 @@ def demo(out: Path) -> int:
     if out.is_file():
         raise UserError(f"{str(out)!r} is a file; give a folder for the demonstration.")
     path = out / "run"
+    grid = load_grid("demo")
+    asked = [
+        f"{data.queries} queries of {data.label}, drawn for a quick look" for data in grid.datasets if data.queries
+    ]
     with reporting() as reporter:
-        run_grid(load_grid("demo"), path, Settings(keep_images=_SHOWN, keep_images_of=_SHOWN_OF), reporter)
+        reporter.note(", ".join([f"{len(grid.models)} models", *asked]))
+        run_grid(grid, path, Settings(keep_images=_SHOWN, keep_images_of=_SHOWN_OF), reporter)
     frame = RunDirectory(path).load()
     click.echo(results_table(frame))
     # By its name in the table: this floor knows no page.

@@ -51,6 +51,21 @@ _ENTRIES = (
         note="`tiny` behind a test-time defence: 16 levels a channel",
         defence="bit-depth",
     ),
+    _embedded(
+        "tiny-metric-preserving",
+        sha256="69df8e3b293a4f150d331728e6c957170ee843ddacf4b6916ca78ceba8462a44",
+        note="the same network by the metric-preserving defence of Bai et al., as docs/defences.md reads it",
+    ),
+    _embedded(
+        "tiny-metric-at",
+        sha256="d09cf286bbdd669433786314aa4ef2d86798b6926e9bb949477230215a80530c",
+        note="the same network by metric adversarial training at 4/255: half clean, half FNA's images",
+    ),
+    _embedded(
+        "tiny-goat",
+        sha256="cc3e68114344867414edbfe345123ef0eb28496ce1f45470e95ecfbdaf44e754",
+        note="the same network by GOAT(4,1) at 4/255",
+    ),
     *PUBLISHED,
 )
 
