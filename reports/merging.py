@@ -17,7 +17,7 @@ from .results import Result, Results, Run, Status
 _VARIANTS: Mapping[str, tuple[str, ...]] = {
     "model": ("model_sha256", "architecture", "defence", "metric", "precision"),
     "dataset": ("dataset_sha256", "protocol", "perturb_at", "metric_version", "engine_version"),
-    "attack": ("attack_params", "attack_version", "references", "knowledge", "surrogate"),
+    "attack": ("attack_params", "attack_version", "references", "knowledge"),
 }
 
 _NAME = re.compile(r"^name:[ \t]*[\"']?([^\n\"'#]+)", re.MULTILINE)
@@ -130,4 +130,6 @@ def _variant(kind: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     texts = [str(row.get(column) if row.get(column) is not None else "") for column in _VARIANTS[kind]]
     if kind != "attack":
         texts[0] = texts[0][:8]
+    elif row.get("surrogate"):
+        texts[-1] = f"from {row['surrogate']}"
     return tuple(texts)

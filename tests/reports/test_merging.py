@@ -43,6 +43,16 @@ def test_other_data_and_other_parameters_are_told_apart(make_run: Callable[..., 
     assert {result.attack for result in found} == {"ama-ifgsm ({})", 'ama-ifgsm ({"steps": 3})'}
 
 
+def test_whose_gradients_were_followed_is_told_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    """The name of the model that was followed, or that it was the own one."""
+    transfer = {"knowledge": "transfer", "surrogate": "r18", "cell_id": "b" * 32}
+    run = make_run(tmp_path / "a", [{"cell_id": "a" * 32}, transfer])
+    assert {result.attack for result in load_results([run]).results} == {
+        "ama-ifgsm (white-box)",
+        "ama-ifgsm (from r18)",
+    }
+
+
 def test_an_old_plan_lists_missing_cells_by_label(make_run: Callable[..., Path], tmp_path: Path) -> None:
     """Where a plan does not say what a missing cell is, its label is all there is."""
     run = make_run(tmp_path / "a", [{}, {"k": 8, "status": "missing"}], old_plan=True)
