@@ -31,7 +31,7 @@ def demo(out: Path) -> int:
     Needs no data, no weights and no network; about a minute on two cores. One model is undefended, and one the same
     behind a defence that only hides its gradients; one is metric-preserving, as the paper's defence; two were trained
     against an adversary of their own (metric-AT, GOAT). All three attacks of Bai et al. (TPAMI 2020) and noise of the
-    same size change the gallery, then the queries, at five epsilons; to be quick, 40 of the 192 queries are asked. An
+    same size change the gallery, then the queries, at five epsilons; to be quick, 24 of the 192 queries are asked. An
     interrupted demo goes on with the same command.
 
     \b
