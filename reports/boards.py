@@ -135,7 +135,11 @@ def _board(key: tuple[str, str, str], found: Sequence[Result]) -> Board:
     for result in untargeted:
         if result.epsilon == epsilon:
             here[result.model, result.attack].append(result)
-    rows = [_board_row(model, attacks, [combine(here[model, attack]) for attack in attacks]) for model in models]
+    own = _own_transfers(untargeted)
+    rows = [
+        _board_row(model, attacks, [combine(here[model, attack]) for attack in attacks], own.get(model, frozenset()))
+        for model in models
+    ]
     label = next((result.epsilon_label for result in untargeted if result.epsilon == epsilon), "")
     return Board(
         dataset=dataset,
@@ -151,8 +155,27 @@ def _board(key: tuple[str, str, str], found: Sequence[Result]) -> Board:
     )
 
 
-def _board_row(model: str, attacks: Sequence[str], scores: Sequence[Score]) -> BoardRow:
+def _own_transfers(results: Sequence[Result]) -> dict[str, frozenset[str]]:
+    """The attacks from each model itself, where it has a white-box score of the same attack.
+
+    A transfer from a model to itself is its white-box attack: no grid has it, and nothing is missing without it.
+    """
+    labels = {result.model: result.row["model"] for result in results if result.row}
+    follows = {r.attack: (r.row["surrogate"], r.row["attack"]) for r in results if r.row.get("surrogate")}
+    met = {
+        (result.model, result.row["attack"])
+        for result in results
+        if result.status == "done" and result.row.get("knowledge") == "white-box"
+    }
+    return {
+        model: frozenset(a for a, (name, what) in follows.items() if name == label and (model, what) in met)
+        for model, label in labels.items()
+    }
+
+
+def _board_row(model: str, attacks: Sequence[str], scores: Sequence[Score], own: frozenset[str]) -> BoardRow:
     column = f"{SORTED_BY}_attacked"
+    expected = [a for a, score in zip(attacks, scores, strict=True) if score.status != "absent" or a not in own]
     done = [(value, index) for index, score in enumerate(scores) if (value := score.mean(column)) is not None]
     lowest = worst(SORTED_BY, [value for value, _ in done]) if done else None
     index = next((index for value, index in done if value == lowest), None)
@@ -161,7 +184,7 @@ def _board_row(model: str, attacks: Sequence[str], scores: Sequence[Score]) -> B
         scores=tuple(scores),
         worst=None if index is None else scores[index],
         worst_attack="" if index is None else attacks[index],
-        is_complete=len(done) == len(scores) and bool(scores),
+        is_complete=bool(done) and len(done) == len(expected),
     )
 
 

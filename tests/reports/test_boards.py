@@ -75,6 +75,19 @@ def test_the_epsilon_that_all_share(
     assert (board.epsilon_label, board.is_shared) == (expected, is_shared)
 
 
+def test_a_transfer_from_itself_is_not_missing(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    """The model that others are attacked from has its white-box score in that place; without one it is incomplete."""
+    transfer = scored("b", "x", 0.7, knowledge="transfer", surrogate="a", cell_id="c" * 32)
+    (board,) = boards_of(make_run, tmp_path, [scored("a", "x", 0.1), scored("b", "x", 0.2), transfer])
+    assert [(row.model, row.is_complete) for row in board.rows] == [("b", True), ("a", True)]
+    other = scored("a", "noise", 0.8)
+    (board,) = boards_of(make_run, tmp_path / "noise", [other, scored("b", "noise", 0.8), transfer])
+    assert [(row.model, row.is_complete) for row in board.rows] == [("b", True), ("a", False)]
+    failed = scored("a", "x", 0.1, status="failed", reason="no")
+    (board,) = boards_of(make_run, tmp_path / "failed", [failed, scored("b", "x", 0.2), transfer])
+    assert [(row.model, row.is_complete) for row in board.rows] == [("b", True), ("a", False)]
+
+
 def test_a_failure_does_not_move_the_board(make_run: Callable[..., Path], tmp_path: Path) -> None:
     """A model that fails at 4/255 is shown as failed there; the board does not go where it did not fail."""
     cells: list[dict[str, Any]] = [
