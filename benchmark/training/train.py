@@ -132,8 +132,8 @@ def train_recipe(
             card = {**card, "recipe": recipe.text, "scores": scores}
         if card != stands:
             write_bytes(directory.card, (json.dumps(card, indent=2) + "\n").encode())
-            if draw:
-                draw(directory.path)
+        if draw and (card != stands or not directory.figure.exists()):  # a kill may come between the two
+            draw(directory.path)
         directory.tidy()
     return Trained(directory=directory, stood=card == stands, card=card)
 

@@ -92,6 +92,17 @@ def test_what_is_finished_stands(write_recipe: Write, workshop: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["seed"] == 5
 
 
+def test_a_lost_figure_is_drawn_again(write_recipe: Write, workshop: Path) -> None:
+    """Also where the card stands: a kill may come between the two."""
+    write_recipe()
+    assert train("--out", "out") == 0
+    card = (workshop / "out" / "card.json").read_bytes()
+    (workshop / "out" / "training.svg").unlink()
+    assert train("--out", "out") == 0
+    assert written(workshop / "out") == FILES
+    assert (workshop / "out" / "card.json").read_bytes() == card
+
+
 def test_other_images_are_refused(write_recipe: Write, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A checkpoint of other training images is not gone on from."""
     write_recipe()
