@@ -161,16 +161,17 @@ def _own_transfers(results: Sequence[Result]) -> dict[str, frozenset[str]]:
     A transfer from a model to itself is its white-box attack: no grid has it, and nothing is missing without it.
     """
     labels = {result.model: result.row["model"] for result in results if result.row}
-    follows = {r.attack: (r.row["surrogate"], r.row["attack"]) for r in results if r.row.get("surrogate")}
-    met = {
-        (result.model, result.row["attack"])
-        for result in results
-        if result.status == "done" and result.row.get("knowledge") == "white-box"
-    }
+    follows = {r.attack: (r.row["surrogate"], _asked(r)) for r in results if r.row.get("surrogate")}
+    met = {(r.model, _asked(r)) for r in results if r.status == "done" and r.row.get("knowledge") == "white-box"}
     return {
         model: frozenset(a for a, (name, what) in follows.items() if name == label and (model, what) in met)
         for model, label in labels.items()
     }
+
+
+def _asked(result: Result) -> tuple[object, ...]:
+    """What an attack is, whoever's gradients it follows."""
+    return tuple(result.row.get(column) for column in ("attack", "attack_params", "attack_version", "references"))
 
 
 def _board_row(model: str, attacks: Sequence[str], scores: Sequence[Score], own: frozenset[str]) -> BoardRow:

@@ -232,8 +232,11 @@ class Trainer:
         return batch_loss(plan, found, share=share, is_triplets=is_triplets, metric=self._metric)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features (B, D) of images in [0, 1] as they are ranked, by the network as it is now."""
-        return self._ranked(self._run(self._inputs(images)).float())
+        """Features (B, D) of images in [0, 1] as they are ranked, by the network as it is now.
+
+        Under autocast their norm is taken in the same half width: another order changes weights, so `TRAINING_VERSION`.
+        """
+        return self._ranked(self._run(self._inputs(images)))
 
     def _inputs(self, images: Tensor) -> Tensor:
         # (x - mean) / std as one multiply and add, which a CPU feels.

@@ -83,6 +83,10 @@ def test_a_transfer_from_itself_is_not_missing(make_run: Callable[..., Path], tm
     other = scored("a", "noise", 0.8)
     (board,) = boards_of(make_run, tmp_path / "noise", [other, scored("b", "noise", 0.8), transfer])
     assert [(row.model, row.is_complete) for row in board.rows] == [("b", True), ("a", False)]
+    shorter = scored("a", "x", 0.1, attack_params='{"steps": 1}')
+    both = [shorter, {**shorter, "model": "b", "mAP_attacked": 0.2}]
+    (board,) = boards_of(make_run, tmp_path / "shorter", [*both, transfer])
+    assert [(row.model, row.is_complete) for row in board.rows] == [("b", True), ("a", False)]
     failed = scored("a", "x", 0.1, status="failed", reason="no")
     (board,) = boards_of(make_run, tmp_path / "failed", [failed, scored("b", "x", 0.2), transfer])
     assert [(row.model, row.is_complete) for row in board.rows] == [("b", True), ("a", False)]

@@ -188,14 +188,12 @@ def test_bfloat16_trains_too(make_trainer: Make, precision: str, dtype: torch.dt
     assert {value.dtype for value in trainer.weights.values()} == {torch.float32, torch.int64}
 
 
-def test_features_are_ranked_in_float32(make_trainer: Make) -> None:
-    """Whatever the passes were computed in: a half-width norm is off in the third digit."""
+def test_an_adversary_under_autocast_sees_half_width(make_trainer: Make) -> None:
+    """Features and their norm, as the networks of docs/results.md were trained; the trainer's own losses do not."""
     trainer = make_trainer(precision="bfloat16")
     images = torch.rand(4, 3, 16, 8, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        features = trainer.embed(images)
-    assert features.dtype == torch.float32
-    assert (features.norm(dim=1) - 1).abs().max() < 1e-6
+        assert trainer.embed(images).dtype == torch.bfloat16
 
 
 def test_a_copy_is_not_watched(make_trainer: Make) -> None:
