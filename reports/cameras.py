@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from .reading import read_queries
+from ..benchmark.store.runs import read_queries
 
 _COLUMNS = ("camera", "ap_clean", "ap_attacked")
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..benchmark.store.runs import PlannedCell, RunFiles, read_run
 from ..leaderboards.flags import flags_across
-from .reading import PlannedCell, RunFiles, read_run
 from .results import Result, Results, Run, Status
 
 #: What makes two rows of one label two models, data sets or attacks; the first is shown shortened.

@@ -14,7 +14,7 @@ import pytest
 from robustreid import InvalidFileError, UserError
 from robustreid.benchmark.store import schema
 from robustreid.benchmark.store.directory import RunDirectory
-from robustreid.reports.reading import read_queries, read_run
+from robustreid.benchmark.store.runs import read_queries, read_run
 
 
 def test_rows_are_those_of_the_store(sample_run: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run directories as pages see them: the rows of each current grid and the planned cells that have none."""
+"""Run directories for whoever computes from rows: the rows of the current grid, and planned cells that have none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import InvalidFileError
-from ..benchmark.store.reading import read_plan, read_row
+from ... import InvalidFileError
+from .reading import read_plan, read_row
 
 _STATUSES = {"done", "failed", "skipped"}
 _CELL_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")

@@ -1,0 +1,1 @@
+"""Submissions: what a stranger sends, checked before it is believed."""
