@@ -149,5 +149,3 @@ def _measurement(run: Path, cell: PlannedCell, row: Mapping[str, Any] | None) ->
         source=run,
         row={**cell.place, "model": cell.model, "dataset": cell.dataset} if row is None else row,
     )
-
-
