@@ -232,8 +232,8 @@ def version(as_json: bool) -> None:
 
     from .. import __version__
     from .evaluation import METRIC_VERSION
-    from .records import ENGINE_VERSION
     from .store.reading import SCHEMA_VERSION
+    from .versions import ENGINE_VERSION
 
     facts = {
         "robustreid": __version__,

@@ -14,9 +14,7 @@ from ..attacks.threat import Goal, Side, Threat
 from ..models.base import ModelSpec
 from ..models.stages import AUTO, Adaptive
 from .evaluation import METRIC_VERSION, Protocol, RankingScores
-
-#: Raised by hand when the numbers of a cell can change.
-ENGINE_VERSION = 2
+from .versions import ENGINE_VERSION
 
 Status = Literal["done", "failed", "skipped"]
 PerturbAt = Literal["native", "input"]

@@ -135,10 +135,11 @@ def read_measurements(run: Path) -> tuple[Measurement, ...]:
         InvalidFileError: a file in it does not read back.
     """
     files = read_run(run)
-    return tuple(_measurement(run, cell, files.rows.get(cell.cell_id)) for cell in files.planned)
+    return tuple(measurement_of(run, cell, files.rows.get(cell.cell_id)) for cell in files.planned)
 
 
-def _measurement(run: Path, cell: PlannedCell, row: Mapping[str, Any] | None) -> Measurement:
+def measurement_of(run: Path, cell: PlannedCell, row: Mapping[str, Any] | None) -> Measurement:
+    """A planned cell and its stored row, None where it has none."""
     return Measurement(
         cell_id=cell.cell_id,
         label=cell.label,

@@ -46,36 +46,42 @@ def validate(
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        problems = dict.fromkeys(_problem(document, dict(found), keys, fixed) for found in error.errors())
-        raise UserError("\n".join(problems)) from None
+        problems = problems_of(document, error, keys=keys, fixed=fixed)
+        raise UserError("\n".join(f"{document.where(place)}: {what}" for place, what in problems)) from None
+
+
+def problems_of(
+    document: Document, error: ValidationError, *, keys: Mapping[str, Sequence[str]], fixed: Mapping[str, str]
+) -> list[tuple[Place, str]]:
+    """Every problem once: where it is, and a sentence; for the arguments see `validate`."""
+    return list(dict.fromkeys(_problem(document, dict(found), keys, fixed) for found in error.errors()))
 
 
 def _problem(
     document: Document, found: dict[str, Any], keys: Mapping[str, Sequence[str]], fixed: Mapping[str, str]
-) -> str:
+) -> tuple[Place, str]:
     place: Place = existing(document, found["loc"])
-    where = document.where(place)
     if found["type"] == "extra_forbidden":
         key = str(place[-1])
         section = next((str(part) for part in reversed(place[:-1]) if isinstance(part, str)), "")
         known = keys.get(section, ())
         hint = nearest(key, known) or f" Known keys: {', '.join(known)}."
-        return f"{where}: unknown key {key!r}.{hint}"
+        return place, f"unknown key {key!r}.{hint}"
     described = next((key for key in reversed(place) if key in fixed), None)
     if described is not None:
         whole = place[: place.index(described) + 1]
-        return f"{document.where(whole)}: expected {fixed[str(described)]}, got {_value(document, whole)!r}."
+        return whole, f"expected {fixed[str(described)]}, got {_value(document, whole)!r}."
     if found["type"] in _EXPECTED:
-        return f"{where}: expected {_EXPECTED[found['type']]}, got {found['input']!r}."
+        return place, f"expected {_EXPECTED[found['type']]}, got {found['input']!r}."
     if found["type"] == "missing":
         key = next(str(part) for part in reversed(found["loc"]) if isinstance(part, str))
-        return f"{where}: the key {key!r} is missing; add it."
+        return place, f"the key {key!r} is missing; add it."
     if found["type"] == "literal_error":
         value, expected = str(found["input"]), re.findall(r"'([^']*)'", found["ctx"]["expected"])
-        return f"{where}: expected one of {', '.join(expected)}, got {value!r}.{nearest(value, expected)}"
+        return place, f"expected one of {', '.join(expected)}, got {value!r}.{nearest(value, expected)}"
     message = str(found["msg"]).removeprefix("Value error, ")
     got = "" if "got" in message else f", got {found['input']!r}"
-    return f"{where}: {message[:1].lower()}{message[1:]}{got}."
+    return place, f"{message[:1].lower()}{message[1:]}{got}."
 
 
 def _value(document: Document, place: Place) -> Any:

@@ -15,8 +15,9 @@ from torch import Tensor
 from ...models.base import Embedder, ModelSpec
 from ..datasets.retrieval import SideName
 from ..evaluation import NonFiniteFeatureError
-from ..records import ENGINE_VERSION, DatasetRef, PerturbAt, digest
+from ..records import DatasetRef, PerturbAt, digest
 from ..store.directory import RunDirectory
+from ..versions import ENGINE_VERSION
 from .batches import SideImages, make_batches
 from .prefetch import ahead
 

@@ -66,14 +66,15 @@ def read_run(path: Path) -> RunFiles:
 
 def _planned(path: Path) -> tuple[PlannedCell, ...]:
     try:
-        return tuple(_planned_cell(entry) for entry in read_plan(path))
+        return tuple(planned_cell(entry) for entry in read_plan(path))
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidFileError(
             f"{str(path / 'plan.json')!r} does not read back ({error}); run the grid again to write it anew."
         ) from error
 
 
-def _planned_cell(entry: Mapping[str, Any]) -> PlannedCell:
+def planned_cell(entry: Mapping[str, Any]) -> PlannedCell:
+    """An entry of a plan's `cells`; ValueError, KeyError or TypeError where it is none."""
     if not all(isinstance(entry[name], str) for name in _TEXTS) or not _CELL_ID.fullmatch(entry["cell_id"]):
         raise ValueError("expected a cell_id, a model, a dataset and a label, all texts")
     place = {}

@@ -1,4 +1,4 @@
-"""The tables on disk: one explicit schema for every row whatever its status, and one for every query."""
+"""Rows and queries as tables on disk, in the schemas of `columns`."""
 
 from __future__ import annotations
 
@@ -10,74 +10,12 @@ import pyarrow as pa
 
 from ...attacks.references import data_needed
 from ..evaluation import METRIC_VERSION, METRICS, QueryScores, RankingScores
-from ..records import ENGINE_VERSION, Cell, Row
+from ..records import Cell, Row
+from ..versions import ENGINE_VERSION
+from .columns import CIRCUMSTANCES, QUERY_METRICS, QUERY_SCHEMA, ROW_SCHEMA
 from .reading import SCHEMA_VERSION
 
-_TEXT, _NUMBER, _WHOLE, _BIT = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-
-
-def _metric_fields() -> list[tuple[str, pa.DataType]]:
-    fields = []
-    for metric in METRICS:
-        fields += [(f"{metric}_{state}", _NUMBER) for state in ("clean", "attacked", "drop")]
-        for state in ("clean", "attacked"):
-            fields += [(f"{metric}_{state}_{bound}", _NUMBER) for bound in ("optimistic", "pessimistic", "std")]
-    return fields
-
-
-_ROW_FIELDS: list[tuple[str, pa.DataType]] = [
-    *((name, _TEXT) for name in ("cell_id", "status", "reason")),
-    *((name, _TEXT) for name in ("model", "model_sha256", "architecture", "defence")),
-    *((name, _TEXT) for name in ("dataset", "dataset_sha256", "protocol")),
-    ("trials", _WHOLE),
-    ("attack", _TEXT),
-    ("attack_version", _WHOLE),
-    ("attack_params", _TEXT),
-    ("norm", _TEXT),
-    ("epsilon", _NUMBER),
-    *((name, _TEXT) for name in ("epsilon_label", "side", "goal", "knowledge", "surrogate")),
-    ("seed", _WHOLE),
-    *((name, _TEXT) for name in ("perturb_at", "references", "attacker_data", "precision", "metric")),
-    ("metric_version", _WHOLE),
-    ("engine_version", _WHOLE),
-    *_metric_fields(),
-    *((name, _NUMBER) for name in ("mAP_attacked_float", "rank1_attacked_float")),
-    *((name, _NUMBER) for name in ("target_mAP_clean", "target_mAP", "target_rank1_clean", "target_rank1")),
-    *((name, _NUMBER) for name in ("chance_mAP", "chance_rank1")),
-    *((name, _WHOLE) for name in ("n_query", "n_query_valid", "n_gallery", "n_identity", "n_attacked")),
-    *((name, _WHOLE) for name in ("forwards", "backwards", "forwards_spent", "backwards_spent")),
-    *((name, _NUMBER) for name in ("seconds", "images_per_second")),
-    *((name, _WHOLE) for name in ("peak_memory_bytes", "batch_size")),
-    *((name, _NUMBER) for name in ("linf_max", "l2_mean")),
-    ("flags", pa.list_(_TEXT)),
-    *((name, _TEXT) for name in ("tool_version", "git_commit")),
-    ("git_dirty", _BIT),
-    *((name, _TEXT) for name in ("python", "torch", "device")),
-    ("threads", _WHOLE),
-    ("deterministic", _BIT),
-    ("created_at", _TEXT),
-    ("schema_version", _WHOLE),
-]
-ROW_SCHEMA = pa.schema(_ROW_FIELDS)
-
-#: Columns that tell how and when a row was made; all others are the same bit for bit whenever a cell is run again.
-CIRCUMSTANCES = (
-    *("forwards_spent", "backwards_spent", "seconds", "images_per_second", "peak_memory_bytes", "batch_size"),
-    *("tool_version", "git_commit", "git_dirty", "python", "torch", "device", "threads", "deterministic", "created_at"),
-)
-
-_QUERY_METRICS = ("ap", "ap_trapezoid", "inp", "first_rank")
-QUERY_SCHEMA = pa.schema(
-    [
-        ("cell_id", _TEXT),
-        ("trial", _WHOLE),
-        ("query_id", _TEXT),
-        ("identity", _WHOLE),
-        ("camera", _WHOLE),
-        ("target_identity", _WHOLE),
-        *((f"{metric}_{state}", _NUMBER) for metric in _QUERY_METRICS for state in ("clean", "attacked")),
-    ]
-)
+__all__ = ["CIRCUMSTANCES", "QUERY_SCHEMA", "ROW_SCHEMA", "query_table", "row_table"]
 
 
 def row_table(row: Row) -> pa.Table:
@@ -198,7 +136,7 @@ def query_table(
         "camera": [cameras[i] for i in index],
         "target_identity": [None if target_identities is None else target_identities[i] for i in index],
     }
-    for metric in _QUERY_METRICS:
+    for metric in QUERY_METRICS:
         columns[f"{metric}_clean"] = getattr(clean, metric)
         columns[f"{metric}_attacked"] = getattr(attacked, metric)
     return pa.table(columns, schema=QUERY_SCHEMA)

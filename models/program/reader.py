@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,18 @@ MAX_NODES = 20_000
 MAX_BYTES = 2**30
 
 Array = npt.NDArray[Any]
+
+#: What is wrong with a program: it is damaged or takes no images, is too large, needs an operator that is not there, a
+#: function or a subgraph, keeps weights elsewhere, or has NaN among them.
+Kind = Literal["damaged", "large", "operator", "function", "external", "nan"]
+
+
+class ProgramError(InvalidFileError):
+    """A program that is not run."""
+
+    def __init__(self, message: str, kind: Kind) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +92,27 @@ def read_program(path: Path) -> Program:
 
     Raises:
         UserError: where there is no such file.
-        InvalidFileError: where it is no ONNX file, refers to other files, is too large, needs an operator that is not
-            in `SUPPORTED` or has another input than one batch of images.
+        ProgramError: where it is no ONNX file, refers to other files, is too large, needs an operator that is not in
+            `SUPPORTED`, has functions or subgraphs, or another input than one batch of images.
 
     """
-    model = _parse(path)
+    if not path.is_file():
+        raise UserError(f"The program {str(path)!r} does not exist; expected an ONNX file: check the path.")
+    n_bytes = path.stat().st_size
+    if n_bytes > MAX_BYTES:
+        wrong = f"has {n_bytes} bytes, at most {MAX_BYTES} are read"
+        raise _refuse(path, wrong, "use safetensors and an architecture", "large")
+    return parse_program(path.read_bytes(), path)
+
+
+def parse_program(content: bytes, path: Path) -> Program:
+    """The same, from bytes that are in memory already; `path` is what messages call them."""
+    model = _parse(content, path)
     graph = model.graph
     opset = _opset(path, model.opset_import)
     _check_nodes(path, graph.node)
     _check_tensors(path, graph)
+    _check_flat(path, model)
     constants = {tensor.name for tensor in graph.initializer}
     name, shape = _image_input(path, [value for value in graph.input if value.name not in constants])
     if not graph.output:
@@ -105,21 +129,16 @@ def read_program(path: Path) -> Program:
     )
 
 
-def _refuse(path: Path, wrong: str, remedy: str) -> InvalidFileError:
-    return InvalidFileError(f"The program {str(path)!r} {wrong}; {remedy}.")
+def _refuse(path: Path, wrong: str, remedy: str, kind: Kind = "damaged") -> ProgramError:
+    return ProgramError(f"The program {str(path)!r} {wrong}; {remedy}.", kind)
 
 
-def _parse(path: Path) -> Any:
+def _parse(content: bytes, path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    if not path.is_file():
-        raise UserError(f"The program {str(path)!r} does not exist; expected an ONNX file: check the path.")
-    n_bytes = path.stat().st_size
-    if n_bytes > MAX_BYTES:
-        raise _refuse(path, f"has {n_bytes} bytes, at most {MAX_BYTES} are read", "use safetensors and an architecture")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError):
         raise _refuse(path, "is not an ONNX file or is cut off", "export or download it again") from None
     if not model.graph.node:
@@ -138,7 +157,8 @@ def _opset(path: Path, imports: Iterable[Any]) -> int:
 
 def _check_nodes(path: Path, nodes: Any) -> None:
     if len(nodes) > MAX_NODES:
-        raise _refuse(path, f"has {len(nodes)} nodes, at most {MAX_NODES} are read", "simplify it before exporting")
+        wrong = f"has {len(nodes)} nodes, at most {MAX_NODES} are read"
+        raise _refuse(path, wrong, "simplify it before exporting", "large")
     foreign = {f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in {"", "ai.onnx"}}
     missing = foreign | {node.op_type for node in nodes if node.domain in {"", "ai.onnx"}} - SUPPORTED
     if missing:
@@ -147,6 +167,7 @@ def _check_nodes(path: Path, nodes: Any) -> None:
             f"needs operators that are not supported: {', '.join(sorted(missing))}; "
             f"supported are: {', '.join(sorted(SUPPORTED))}",
             "export the model with those, in inference mode",
+            "operator",
         )
     consumed = {name for node in nodes for name in node.input}
     for node in nodes:
@@ -160,9 +181,20 @@ def _check_tensors(path: Path, graph: Any) -> None:
     tensors = [*graph.initializer, *(item.t for node in graph.node for item in node.attribute if item.HasField("t"))]
     tensors += [tensor for node in graph.node for item in node.attribute for tensor in item.tensors]
     if any(tensor.external_data or tensor.data_location != 0 for tensor in tensors):
-        raise _refuse(path, "keeps weights in another file, expected all of them inside", "export it as a single file")
+        wrong = "keeps weights in another file, expected all of them inside"
+        raise _refuse(path, wrong, "export it as a single file", "external")
     if graph.sparse_initializer:
         raise _refuse(path, "has sparse weights, expected dense ones", "export it with dense tensors")
+
+
+def _check_flat(path: Path, model: Any) -> None:
+    inner = {node.op_type for node in model.graph.node for item in node.attribute if item.HasField("g") or item.graphs}
+    if inner or model.functions or model.training_info:
+        parts = [f"a subgraph in {', '.join(sorted(inner))}"] if inner else []
+        parts += ["functions"] if model.functions else []
+        parts += ["training steps"] if model.training_info else []
+        wrong = f"has {' and '.join(parts)}, expected one flat graph"
+        raise _refuse(path, wrong, "export the model in inference mode", "function")
 
 
 def _check_structure(path: Path, model: Any) -> None:
@@ -202,9 +234,8 @@ def _array(path: Path, tensor: Any) -> Array:
         raise _refuse(path, f"has a damaged tensor {tensor.name!r}", "export or download it again") from None
     if array.dtype in (np.float32, np.float64):
         if np.isnan(array).any():
-            raise _refuse(
-                path, f"has NaN in tensor {tensor.name!r}, expected numbers", "export a model that was trained"
-            )
+            wrong = f"has NaN in tensor {tensor.name!r}, expected numbers"
+            raise _refuse(path, wrong, "export a model that was trained", "nan")
         return array.astype(np.float32)
     if array.dtype in (np.int64, np.int32, np.bool_):
         return array.copy()
