@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .references import ReferencePolicy
 from .threat import Side
+
+if TYPE_CHECKING:
+    from .references import ReferencePolicy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def list_datasets() -> list[dict[str, Any]]:
     """One record a format, each with `name`."""
-    from .datasets.catalogue import ABOUT, FORMATS
+    from .datasets.about import ABOUT
+    from .datasets.catalogue import FORMATS
 
     return [{"name": name, **ABOUT.get(name, {"summary": "installed plug-in"})} for name in FORMATS.names()]
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from robustreid import InvalidFileError, UserError
-from robustreid.benchmark.datasets.catalogue import ABOUT, FORMATS, open_dataset
+from robustreid.benchmark.datasets.about import ABOUT
+from robustreid.benchmark.datasets.catalogue import FORMATS, open_dataset
 from robustreid.benchmark.datasets.market import MARKET_1501_COUNTS, read_folder, read_market1501
 from robustreid.benchmark.datasets.retrieval import Images
 
