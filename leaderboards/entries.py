@@ -125,7 +125,7 @@ def _folders(path: Path) -> list[Path]:
 def _note(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidFileError(f"{str(file)!r} does not read back ({error}); accept the submission again.") from error
     if not isinstance(found, dict):
         raise InvalidFileError(f"{str(file)!r} holds no object; accept the submission again.")

@@ -167,32 +167,6 @@ class Track:
             "seed": self.seed,
         }
 
-    def grid(self, model: Mapping[str, Any], root: Path | None = None) -> dict[str, Any]:
-        """The grid file that runs this track for a model, as plain values.
-
-        Args:
-            model: an entry of a grid's `models`.
-            root: the folder of the data set, for one that is read.
-        """
-        data = {**self.data.entry} | ({} if root is None else {"root": str(root)})
-        others = [threat.label for threat in self.curve if threat != self.threat]
-        names = [attack.name for attack in self.attacks if attack.name != self.curve_attack.name]
-        exclude = [{"attack": name, "epsilon": label} for name in names for label in others]
-        return {
-            "name": self.name,
-            "models": [dict(model)],
-            "datasets": [data],
-            "attacks": [dict(attack.entry) for attack in self.attacks],
-            "epsilons": [self.threat.label, *others],
-            "side": self.side,
-            "goal": self.goal,
-            "norm": self.threat.norm,
-            "seeds": [self.seed],
-            "precision": self.precision,
-            "perturb_at": self.perturb_at,
-            "exclude": exclude,
-        }
-
 
 def load_track(name: str | Path) -> Track:
     """The track that ships under a name, or the one in a file of the user's (`.yml`).
