@@ -1,6 +1,6 @@
 """RobustReID: how robust is a person re-identification model, measured.
 
-`robustreid.evaluate`, `run` and `load` are handed out lazily, so importing the package imports nothing else.
+`robustreid.evaluate`, `run`, `load` and `compare` are handed out lazily, so importing the package imports nothing else.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from .benchmark.api import evaluate, load, run
+    from .reports.comparing import compare
 
 __version__ = "0.1.0"
 
-__all__ = ["InvalidFileError", "StorageError", "UserError", "__version__", "evaluate", "load", "run"]
+__all__ = ["InvalidFileError", "StorageError", "UserError", "__version__", "compare", "evaluate", "load", "run"]
 
-_LAZY = {"evaluate": "benchmark.api", "load": "benchmark.api", "run": "benchmark.api"}
+_LAZY = {
+    "compare": "reports.comparing",
+    "evaluate": "benchmark.api",
+    "load": "benchmark.api",
+    "run": "benchmark.api",
+}
 
 
 class UserError(Exception):

@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("robustreid.benchmark.training.commands:train", "Train a model by a recipe."),
     "plot": ("robustreid.reports.commands:plot", "Draw a training: losses and scores, epoch by epoch."),
     "report": ("robustreid.reports.commands:report", "Make a static site of runs: boards, curves, model pages."),
+    "compare": ("robustreid.reports.gating:compare", "Gate a change: what got worse from one run to another."),
+    "baseline": ("robustreid.reports.gating:baseline", "Keep the scores that later ones are held against."),
     "data": ("robustreid.benchmark.datasets.commands:data", "Get weights of published models, checked by digest."),
     "ls": ("robustreid.benchmark.commands:ls", "List models, attacks, data sets or defences."),
     "version": ("robustreid.benchmark.commands:version", "Versions of this tool and what it runs on."),

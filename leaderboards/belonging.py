@@ -84,7 +84,7 @@ def planned_for(measurement: Measurement, attack: TrackAttack, threat: Threat, t
 def find(
     measurements: Iterable[Measurement], attack: TrackAttack, threat: Threat, track: Track, *, same_data: str
 ) -> Measurement | None:
-    """The cell of an attack at a radius: a score rather than a failure, a failure rather than one that is only planned."""
+    """The cell of an attack at a radius: a score before a failure, and that before one that is only planned."""
     rank = {"done": 0, "failed": 1, "skipped": 2}
     candidates = [m for m in measurements if is_attack(m.row, attack, track) and is_at(m.row, threat)]
     mine = [m for m in candidates if belongs(m, track, same_data=same_data)]

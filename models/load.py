@@ -105,8 +105,8 @@ def build(spec: ModelSpec, *, device: str = "cpu", trust_code: bool = False) -> 
             f"expected sha256 {spec.sha256}; start again."
         )
     with torch.random.fork_rng(devices=[]):
-        network = _network(spec, trust_code=trust_code)
-    return embedder(network, spec).to(device)
+        found = network(spec, trust_code=trust_code)
+    return embedder(found, spec).to(device)
 
 
 def _kind(label: str, architecture: str | None, weights: Path | None, plugin: str | None) -> str:
@@ -202,7 +202,14 @@ def _reference_sha256(reference: str) -> str:
     return hashlib.sha256(f"{reference}{owner}".encode()).hexdigest()
 
 
-def _network(spec: ModelSpec, *, trust_code: bool) -> Callable[[Tensor], Tensor]:
+def network(spec: ModelSpec, *, trust_code: bool = False) -> Callable[[Tensor], Tensor]:
+    """The network of `spec` as its author wrote it, on the CPU, in whatever mode that left it.
+
+    Raises:
+        UserError: where a plugin is not trusted or does not load.
+        InvalidFileError: where the weights do not fit.
+
+    """
     if spec.architecture == PLUGIN:
         return _plugin_network(spec, trust_code=trust_code)
     if spec.weights is None:
@@ -213,9 +220,9 @@ def _network(spec: ModelSpec, *, trust_code: bool) -> Callable[[Tensor], Tensor]
         return OnnxNetwork(_read(spec.architecture, spec.weights))
     from .weights.files import load_safetensors
 
-    network = ARCHITECTURES.load(spec.architecture)()
-    load_safetensors(network, spec.weights)
-    result: Callable[[Tensor], Tensor] = network
+    module = ARCHITECTURES.load(spec.architecture)()
+    load_safetensors(module, spec.weights)
+    result: Callable[[Tensor], Tensor] = module
     return result
 
 
@@ -229,15 +236,15 @@ def _plugin_network(spec: ModelSpec, *, trust_code: bool) -> Callable[[Tensor], 
         )
     try:
         builder: Any = load_reference(reference)
-        network: Any = builder() if spec.weights is None else builder(spec.weights)
+        found: Any = builder() if spec.weights is None else builder(spec.weights)
     except Exception as error:
         raise UserError(
             f"The plugin {reference!r} of model {spec.label!r} does not load: {type(error).__name__}: {error}."
         ) from error
-    if not callable(network):
+    if not callable(found):
         raise UserError(
-            f"The plugin {reference!r} of model {spec.label!r} returned a {type(network).__name__}; expected a module "
+            f"The plugin {reference!r} of model {spec.label!r} returned a {type(found).__name__}; expected a module "
             f"or another callable of images."
         )
-    result: Callable[[Tensor], Tensor] = network
+    result: Callable[[Tensor], Tensor] = found
     return result

@@ -1,12 +1,17 @@
-"""The commands of this floor: report, plot."""
+"""The commands of this floor: report, leaderboard, plot."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
 
 from ..benchmark.commands import FolderPath
+
+#: What `leaderboard --format` takes.
+FORMATS = ("table", "md", "csv", "json", "latex")
 
 
 @click.command()
@@ -36,6 +41,43 @@ def report(directories: tuple[Path, ...], out: Path) -> None:
     with reporting() as reporter:
         index = build_site(directories, out, reporter)
     click.echo(index)
+
+
+@click.command()
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=FolderPath())
+@click.option("--track", required=True, metavar="T", help="A name of `robustreid ls tracks`, or the path of a .yml file.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to print.")
+def leaderboard(directories: tuple[Path, ...], track: str, form: str) -> None:
+    """Rank the models in DIR... on a track: worst-case score, 95% intervals, and the places that each may have.
+
+    DIR is a run directory or a leaderboard directory (`robustreid submit accept`); rows of all of them share one
+    table where they agree in everything that the track says: data, protocol, radius, attacks with their versions,
+    definition of mAP. What does not agree is listed below the table with its reason. A model without all its scores
+    has no place, and its score is said to be "at most": nothing is averaged over what is missing.
+
+    csv and json have full precision under stable names; md, latex and table have points and intervals, each text
+    escaped. What the columns mean, and how to write a track file: docs/leaderboards.md.
+
+    \b
+    Examples:
+      robustreid leaderboard runs/mine --track synthetic-query-4
+      robustreid leaderboard board runs/mine --track market1501-query-4 --format md
+      robustreid leaderboard board --track my-track.yml --format csv > board.csv
+
+    Exit codes: 0 done, also where no row belongs to the track; 2 the request is wrong, 4 a file does not read back.
+    """  # noqa: D301 (as for `run`)
+    from ..leaderboards.entries import read_entries
+    from ..leaderboards.ranking import make_standings
+    from ..leaderboards.track import load_track
+    from .formats import render
+    from .leaderboard import why_empty
+
+    loaded = load_track(track)
+    entries = read_entries(directories)
+    standings = make_standings(loaded, entries)
+    empty = "" if standings.rows else why_empty(standings, entries)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(render(standings, form, empty=empty, columns=columns), nl=False)
 
 
 @click.command()

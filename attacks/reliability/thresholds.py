@@ -31,6 +31,10 @@ BLACK_BOX_BETTER = 0.01
 RISE = 0.01
 MORE_STEPS = 0.02
 
+#: `robustreid inspect`: `better-fed-otherwise`: by how much of mAP, and by how many standard errors over people.
+FED_BETTER = 0.08
+FED_ERRORS = 2.0
+
 #: What is looked at: the model, one cell's attack, or rows side by side.
 Scope = Literal["model", "cell", "rows"]
 
@@ -113,6 +117,40 @@ _ALL = (
         ),
         why="whoever may change every pixel can always win: this attack does not see the model's gradient",
         what_to_do="look for the stage that hides it; `adaptive` goes through it",
+    ),
+    Flag(
+        name="near-chance",
+        scope="model",
+        raised_if=f"clean mAP on a few people is less than {_points(ABOVE_CHANCE)} above chance",
+        why="where nothing is recognised there is nothing to lose: attacked scores say nothing",
+        what_to_do="look at `normalise`, the order of channels, `input_size` and the weights; try people of its own kind",
+    ),
+    Flag(
+        name="better-fed-otherwise",
+        scope="model",
+        raised_if=(
+            f"clean mAP on a few people is higher by more than {_points(FED_BETTER)}, and by {FED_ERRORS:g} standard "
+            f"errors over people, where the network is fed in another range or order of channels"
+        ),
+        why="the model expects another input, so every score is of a model that nobody uses",
+        what_to_do="feed it as it was trained: `normalise` in a grid, `scale` and `bgr` of `from_module`",
+    ),
+    Flag(
+        name="changes-its-state",
+        scope="model",
+        raised_if="a forward changes a parameter or a buffer",
+        why="a score then depends on what was asked before, and an attack trains the model",
+        what_to_do="put batch norm in evaluation mode; a model that adapts while it is asked cannot be compared",
+    ),
+    Flag(
+        name="no-better-than-noise",
+        scope="model",
+        raised_if=(
+            f"FGSM does not leave an mAP lower by more than {_points(BLACK_BOX_BETTER)} than random noise of the same "
+            f"size does, and neither is near chance"
+        ),
+        why="the gradient knows no more than a coin: attacks that follow it say nothing",
+        what_to_do="look for a stage that hides the gradient, declare it in `bpda_stages`, or attack by scores",
     ),
     Flag(
         name="projected",
