@@ -96,10 +96,6 @@ def unit(*parts: object) -> float:
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
 
 
-#: What a cell may say of itself in place of what all have in common.
-GIVEN = ("attack_params", "architecture", "protocol", "metric", "knowledge", "surrogate")
-
-
 def full_row(cell: dict[str, Any]) -> dict[str, Any]:
     """The stored row of a cell; scores that it does not give are made up, lower for larger epsilons."""
     columns = {name for name in ROW_SCHEMA.names if name in cell}
@@ -131,9 +127,10 @@ def full_row(cell: dict[str, Any]) -> dict[str, Any]:
         "created_at": "2026-11-22T12:00:00+00:00",
         "schema_version": 1,
         "flags": cell.get("flags", []),
-    } | {name: cell[name] for name in GIVEN if name in cell}
+    } | {name: cell[name] for name in columns}
     if cell["status"] == "done":
         row |= {"chance_mAP": 0.0128, "chance_rank1": 0.0082, "n_query": 470, "n_query_valid": 470, "n_gallery": 1494}
+        row |= {name: cell[name] for name in columns}
         strength = 0.02 if cell["attack"] == "noise" else 0.35 + 0.4 * unit(cell["attack"], cell["side"])
         kept = (0.3 + 0.7 * unit(cell["model"], "robust")) ** (strength * cell["epsilon"] * 255)
         clean = 0.5 + 0.45 * unit(cell["model"], cell["dataset"])
