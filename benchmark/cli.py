@@ -28,10 +28,16 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("robustreid.benchmark.commands:plan", "What a grid would run, and what it costs."),
     "status": ("robustreid.benchmark.commands:status", "How far a run directory is."),
     "train": ("robustreid.benchmark.training.commands:train", "Train a model by a recipe."),
+    "inspect": (
+        "robustreid.leaderboards.inspecting:inspect",
+        "Whether a model can be scored, and what would make its numbers doubtful.",
+    ),
     "plot": ("robustreid.reports.commands:plot", "Draw a training: losses and scores, epoch by epoch."),
     "report": ("robustreid.reports.commands:report", "Make a static site of runs: boards, curves, model pages."),
+    "leaderboard": ("robustreid.reports.commands:leaderboard", "Rank models on a track, with intervals and places."),
     "compare": ("robustreid.reports.gating:compare", "Gate a change: what got worse from one run to another."),
     "baseline": ("robustreid.reports.gating:baseline", "Keep the scores that later ones are held against."),
+    "submit": ("robustreid.leaderboards.submission.commands:submit", "Send a model to a leaderboard, or take one in."),
     "data": ("robustreid.benchmark.datasets.commands:data", "Get weights of published models, checked by digest."),
     "ls": ("robustreid.benchmark.commands:ls", "List models, attacks, data sets or defences."),
     "version": ("robustreid.benchmark.commands:version", "Versions of this tool and what it runs on."),
@@ -43,6 +49,7 @@ LISTS: Mapping[str, str] = {
     "attacks": "robustreid.attacks.commands:list_attacks",
     "datasets": "robustreid.benchmark.commands:list_datasets",
     "defences": "robustreid.models.defences.catalogue:list_defences",
+    "tracks": "robustreid.leaderboards.track:list_tracks",
 }
 
 _ENDLESS = re.compile(r"(\S{120})\S{600,}")
@@ -67,7 +74,15 @@ def _renamed_closed_pipe() -> Iterator[None]:
 
 
 class LateGroup(click.Group):
-    """A group that imports a command when it is asked for, and not before."""
+    """A group that imports a command when it is asked for, and not before.
+
+    Args:
+        table: as `COMMANDS`, which is that of the first group.
+    """
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]] = COMMANDS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = table
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """As click does it; `--help` is printed here."""
@@ -81,29 +96,29 @@ class LateGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of the table."""
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command behind a name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
-        found: click.Command = load_reference(COMMANDS[cmd_name][0])
+        found: click.Command = load_reference(self._table[cmd_name][0])
         return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The same, with the nearest name for a misspelt one."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        if args and not args[0].startswith("-") and args[0] not in self._table:
             raise UserError(
-                f"Unknown command {args[0]!r}.{nearest(args[0], COMMANDS)} Available: {', '.join(COMMANDS)}."
+                f"Unknown command {args[0]!r}.{nearest(args[0], self._table)} Available: {', '.join(self._table)}."
             )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Their one-liners, from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, summary) in self._table.items()])
 
 
 @click.group(
