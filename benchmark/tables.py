@@ -1,4 +1,4 @@
-"""What commands print: plain text tables that fit a terminal and survive a pipe."""
+"""What commands print: plain text tables that fit a terminal and survive a pipe. Those of a plan alone need torch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .config.reading import printable
-from .costs import Cost
-from .planner import CleanKey, clean_keys
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .planner import Group, Plan
+    from .costs import Cost
+    from .planner import CleanKey, Group, Plan
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -71,6 +70,9 @@ def results_table(frame: pd.DataFrame) -> str:
 
 def plan_table(plan: Plan, stands: Mapping[str, str], chosen: Collection[str]) -> str:
     """A line a group: cells, what stands, passes alone and shared; then the sums."""
+    from .costs import Cost
+    from .planner import clean_keys
+
     lines, alone, shared, n_pending = [], Cost(), Cost(), 0
     seen: set[CleanKey] = set()
     for group in plan.groups(chosen):
