@@ -18,7 +18,7 @@ from ..perturbations import attack_of
 from ..records import Checks, Knowledge, Precision
 from .models import PlacedError, model_of
 from .problems import existing
-from .reading import Document, Place, changed, parse_document, read_document
+from .reading import Document, Place, parse_document, read_document
 from .schema import KEYS, AdaptiveEntry, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, check
 
 
@@ -71,15 +71,15 @@ def load_grid(path: str | Path, changes: Sequence[str] = ()) -> Grid:
 
     Args:
         path: or name.
-        changes: top-level keys to set, as `precision=fast`.
+        changes: top-level keys to set, as `precision=fast`; a variable that stood in one of them need not be set.
 
     Raises:
         UserError: anything wrong in it, a line a problem, with the line and path of the key.
     """
     given = Path(path)
     if given.suffix in {".yml", ".yaml"} or _is_file(given):
-        return resolve(changed(read_document(given), changes))
-    return resolve(changed(_shipped(str(path)), changes))
+        return resolve(read_document(given, changes))
+    return resolve(_shipped(str(path), changes))
 
 
 def _is_file(path: Path) -> bool:
@@ -89,7 +89,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _shipped(name: str) -> Document:
+def _shipped(name: str, changes: Sequence[str] = ()) -> Document:
     from importlib.resources import files
 
     recipes = files("robustreid.benchmark.recipes")
@@ -97,7 +97,7 @@ def _shipped(name: str) -> Document:
     if name not in names:
         raise UserError(f"{unknown('grid', name, names)} Or give the path of a .yml file.")
     text = (recipes / f"{name}.yml").read_text(encoding="utf-8")
-    return parse_document(text, name=f"{name}.yml", folder=Path.cwd())
+    return parse_document(text, name=f"{name}.yml", folder=Path.cwd(), changes=changes)
 
 
 def resolve(document: Document) -> Grid:

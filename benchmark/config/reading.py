@@ -58,8 +58,12 @@ class Document:
         return type(error)(f"{self.where(place)}: {error}")
 
 
-def read_document(path: Path) -> Document:
-    """The YAML file at `path`. UserError where it is missing, unreadable or not YAML."""
+def read_document(path: Path, changes: Sequence[str] = ()) -> Document:
+    """The YAML file at `path`, changed as `parse_document` says.
+
+    Raises:
+        UserError: it is missing, unreadable or not YAML, or a change is none.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -69,17 +73,40 @@ def read_document(path: Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
         raise UserError(f"{str(path)!r} cannot be read: {why}; expected a YAML file in UTF-8.") from error
-    return parse_document(text, name=str(path), folder=path.resolve().parent)
+    return parse_document(text, name=str(path), folder=path.resolve().parent, changes=changes)
 
 
-def parse_document(text: str, *, name: str, folder: Path) -> Document:
-    """The same, from text that came from somewhere else."""
+def parse_document(text: str, *, name: str, folder: Path, changes: Sequence[str] = ()) -> Document:
+    """The same, from text that came from somewhere else.
+
+    Args:
+        text: YAML.
+        name: what messages call it.
+        folder: where relative paths start.
+        changes: top-level keys to set, as `precision=fast` or `seeds=[0, 1]`; the values are YAML. They are set before
+            `${VAR}` is expanded, so a variable of a key that is set need not be there; the document's text is the
+            changed one, so that what is kept beside the results is what was run.
+    """
+    raw = _read(text, name)
+    if changes and isinstance(raw, dict):
+        text = _changed(raw, changes)
+        raw = _read(text, name)
+    lines: dict[Place, int] = {(): 1}
+    try:
+        data = _plain(raw, (), name, lines)
+    except RecursionError:
+        raise UserError(f"{name}: {_TOO_DEEP}") from None
+    return Document(name=name, text=text, folder=folder, data=data, lines=lines)
+
+
+def _read(text: str, name: str) -> Any:
+    """YAML with its comments and places, nothing expanded."""
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        raw = YAML(typ="rt").load(text)
+        return YAML(typ="rt").load(text)
     except DuplicateKeyError as error:
         key = re.search(r'duplicate key "(.*?)"', str(error.problem))
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -93,18 +120,10 @@ def parse_document(text: str, *, name: str, folder: Path) -> Document:
         raise UserError(f"{name}: this is not YAML: {' '.join(str(error).split())}.") from None
     except RecursionError:
         raise UserError(f"{name}: {_TOO_DEEP}") from None
-    lines: dict[Place, int] = {(): 1}
-    try:
-        data = _plain(raw, (), name, lines)
-    except RecursionError:
-        raise UserError(f"{name}: {_TOO_DEEP}") from None
-    return Document(name=name, text=text, folder=folder, data=data, lines=lines)
 
 
-def changed(document: Document, changes: Sequence[str]) -> Document:
-    """The document with top-level keys set: `precision=fast`, `seeds=[0, 1]`; the values are YAML.
-
-    Its text is the changed one, so that what is kept beside the results is what was run.
+def _changed(content: Any, changes: Sequence[str]) -> str:
+    """The text of `content` with top-level keys set; it is changed in place.
 
     Raises:
         UserError: a change that is not KEY=VALUE, or not YAML.
@@ -112,11 +131,8 @@ def changed(document: Document, changes: Sequence[str]) -> Document:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    if not changes or not isinstance(document.data, dict):
-        return document
     yaml = YAML(typ="rt")
     yaml.width = 10_000
-    content = yaml.load(document.text)
     for change in changes:
         key, sign, value = change.partition("=")
         try:
@@ -127,7 +143,7 @@ def changed(document: Document, changes: Sequence[str]) -> Document:
             raise UserError(f"--set {change!r} is not KEY=VALUE; write, for example, --set precision=fast.")
     text = io.StringIO()
     yaml.dump(content, text)
-    return parse_document(text.getvalue(), name=document.name, folder=document.folder)
+    return text.getvalue()
 
 
 def _plain(value: Any, place: Place, name: str, lines: dict[Place, int]) -> Any:

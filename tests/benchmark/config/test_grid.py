@@ -216,6 +216,22 @@ def test_keys_are_set_from_outside(write_grid: Callable[..., Path]) -> None:
     assert "# as it was" in grid.text
 
 
+def test_a_variable_that_is_set_over_need_not_be_there(
+    write_grid: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other models in place of `${NOWHERE}`, in a file of the user's and in a shipped grid; others still refuse."""
+    for name in ("NOWHERE", "ROBUSTREID_TEST_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    path = write_grid(models='models: [{name: lin, weights: "${NOWHERE}"}]')
+    assert "the variable NOWHERE is not set" in refusal(path)
+    models = "models=[{name: lin, weights: m.onnx}]"
+    assert [model.label for model in load_grid(path, [models]).models] == ["lin"]
+    with pytest.raises(UserError, match=r"ama-real\.yml:\d+: the variable ROBUSTREID_TEST_DATA is not set"):
+        load_grid("ama-real", [models])
+    data = "datasets=[{name: mini, format: folder, root: mini}]"
+    assert load_grid("ama-real", [models, data, "exclude=[]"]).name == "ama-real"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
