@@ -92,7 +92,7 @@ def _board_entries(path: Path) -> list[Entry]:
         note = _note(folder / ACCEPTANCE)
         name = folder.name
         measurements = [*read_measurements(folder / RESULTS)]
-        finders = {}
+        finders: dict[str, str] = {}
         for place, found in notes:
             if found.get("entry") == name:
                 added = read_measurements(place)

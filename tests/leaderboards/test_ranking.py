@@ -102,8 +102,8 @@ def by_loop(track: Track, cells: Mapping[tuple[str, int], Any]) -> float:
     """The worst case, query by query, written from DESIGN's words alone."""
     attacked = [values for (_, k), values in cells.items() if k == 4]
     if track.side == "query":
-        return sum(min(values[i] for values in attacked) for i in range(len(CLEAN))) / len(CLEAN)
-    return min(sum(values) / len(values) for values in attacked)
+        return float(sum(min(values[i] for values in attacked) for i in range(len(CLEAN))) / len(CLEAN))
+    return float(min(sum(values) / len(values) for values in attacked))
 
 
 def test_the_worst_case_is_that_of_a_plain_loop(track: Track, write: Make) -> None:

@@ -14,7 +14,7 @@ from robustreid import UserError
 from robustreid.attacks.catalogue import resolve_attack
 from robustreid.attacks.references import data_needed
 from robustreid.benchmark.evaluation import METRIC_VERSION
-from robustreid.benchmark.records import ENGINE_VERSION
+from robustreid.benchmark.versions import ENGINE_VERSION
 from robustreid.leaderboards.track import Track, list_tracks, load_track, track_names
 from robustreid.leaderboards.track_grid import grid_values, make_grid, pairs_of
 
@@ -39,7 +39,7 @@ def needs_of(track: Track) -> set[str]:
     for attack in track.attacks:
         spec = resolve_attack(attack.name, {key: value for key, value in attack.entry.items() if key != "name"})
         peers = spec.uses_references and track.side in spec.objective.peers_on
-        found.add(data_needed(track.references, track.side, uses_references=spec.uses_references, uses_peers=peers))
+        found.add(data_needed(spec.references, track.side, uses_references=spec.uses_references, uses_peers=peers))
     return found
 
 

@@ -86,6 +86,12 @@ def test_what_was_not_prepared_stays_clean(made: dict[str, Any], sent: Path, tmp
     assert made["row"]["mAP_attacked"] < row["mAP_attacked"] <= row["mAP_clean"]
 
 
+def not_an_image(folder: Path) -> None:
+    """Put text in the place of an image, under its own digest."""
+    (folder / "x.png").write_bytes(b"<script>")
+    listed(folder, file="x.png", sha256=hashlib.sha256(b"<script>").hexdigest())
+
+
 def push(pixels: np.ndarray) -> np.ndarray:
     """A pixel moved by 3 counts more, which the radius of 2/255 does not allow."""
     moved = pixels.astype(np.int64)
@@ -107,13 +113,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "two sides": (lambda folder: listed(folder, side="gallery"), "images of 2 sides"),
     "no side": (lambda folder: listed(folder, side="both"), "no manifest of attacked images"),
     "no digest": (lambda folder: listed(folder, sha256="abc"), "no manifest of attacked images"),
-    "no PNG": (
-        lambda folder: (
-            (folder / "x.png").write_bytes(b"<script>"),
-            listed(folder, file="x.png", sha256=hashlib.sha256(b"<script>").hexdigest()),
-        ),
-        "no whole PNG",
-    ),
+    "no PNG": (not_an_image, "no whole PNG"),
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "no manifest of attacked images"),
     "nested without end": (
         lambda folder: (folder / "manifest.json").write_text('{"images":' + "[" * 100_000),
