@@ -31,7 +31,7 @@ BLACK_BOX_BETTER = 0.01
 RISE = 0.01
 MORE_STEPS = 0.02
 
-#: `robustreid inspect`: `better-fed-otherwise`: by how much of mAP, and by how many standard errors over people.
+#: `robustreid inspect`: `better-fed-otherwise`: by how much of a person's AP, and by how many standard errors.
 FED_BETTER = 0.08
 FED_ERRORS = 2.0
 
@@ -123,13 +123,13 @@ _ALL = (
         scope="model",
         raised_if=f"clean mAP on a few people is less than {_points(ABOVE_CHANCE)} above chance",
         why="where nothing is recognised there is nothing to lose: attacked scores say nothing",
-        what_to_do="look at `normalise`, the order of channels, `input_size` and the weights; try people of its own kind",
+        what_to_do="look at `normalise`, the order of channels, `input_size`, the weights; try people of its own kind",
     ),
     Flag(
         name="better-fed-otherwise",
         scope="model",
         raised_if=(
-            f"clean mAP on a few people is higher by more than {_points(FED_BETTER)}, and by {FED_ERRORS:g} standard "
+            f"the mean AP of a few people is higher by more than {_points(FED_BETTER)}, and by {FED_ERRORS:g} standard "
             f"errors over people, where the network is fed in another range or order of channels"
         ),
         why="the model expects another input, so every score is of a model that nobody uses",
