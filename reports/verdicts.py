@@ -6,7 +6,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from ..benchmark.config.reading import printable
 from ..benchmark.tables import text_table
 from ..leaderboards.gate.baseline import Change
-from ..leaderboards.gate.explaining import Explanation, Share, explain
+from ..leaderboards.gate.explaining import Explanation, explain
 from ..leaderboards.gate.joining import tail
 from ..leaderboards.gate.verdicts import NOT_COMPARABLE, PASSED, REGRESSION, UNABLE, WORDS, Comparison, Verdict
 from ..leaderboards.measurements import Measurement
@@ -128,20 +128,14 @@ def as_table(comparison: Comparison, *, with_explanation: bool = False) -> str:
 
 
 def _explained(found: Explanation) -> list[str]:
-    verdict = found.verdict
-    lines = [f"Behind {verdict}:"]
+    where = f"{found.n_comparisons} comparison{'s' * (found.n_comparisons != 1)}"
+    change = f"{100 * found.change:+.2f} points in {where}"
+    lines = [f"Behind {found.metric} of {found.model} on {found.dataset}, {change}:"]
     for title, shares in (("identities", found.identities), ("cameras", found.cameras), ("attacks", found.attacks)):
         if shares:
-            lines.append(f"  {title}: {', '.join(map(_share, shares))}")
+            listed = [f"{share.label} {100 * share.change:+.2f} ({round(100 * share.part)}%)" for share in shares]
+            lines.append(f"  {title}: {', '.join(listed)}")
     return lines
-
-
-def _share(share: Share) -> str:
-    part = "" if share.part is None else f", {round(100 * share.part)}% of the change"
-    queries = (
-        "" if share.n_queries is None else f" ({share.n_queries} quer{'y' if share.n_queries == 1 else 'ies'}{part})"
-    )
-    return f"{share.label} {100 * share.change:+.2f}{queries}"
 
 
 def as_markdown(comparison: Comparison, *, with_explanation: bool = False) -> str:
@@ -193,16 +187,7 @@ def as_json(comparison: Comparison, *, with_explanation: bool = False) -> str:
         "notes": list(comparison.notes),
     }
     if with_explanation:
-        value["explanations"] = [
-            {
-                "verdict": _record(found.verdict),
-                **{
-                    name: [vars(share) for share in getattr(found, name)]
-                    for name in ("identities", "cameras", "attacks")
-                },
-            }
-            for found in explain(comparison)
-        ]
+        value["explanations"] = [asdict(found) for found in explain(comparison)]
     return json.dumps(value, indent=2, allow_nan=False)
 
 
@@ -217,7 +202,6 @@ def as_junit(comparison: Comparison, *, with_explanation: bool = False) -> str:
 
     For a strict gate what cannot be told is an error.
     """
-    behind = {id(found.verdict): found for found in explain(comparison)} if with_explanation else {}
     kinds: Mapping[str, str] = {
         "worse": "failure",
         "cannot tell": "error" if comparison.policy.strict else "skipped",
@@ -238,7 +222,6 @@ def as_junit(comparison: Comparison, *, with_explanation: bool = False) -> str:
         name = f"{verdict.cell} {verdict.metric}".strip()
         case = _case(suite, verdict.model, name)
         lines = [str(verdict), verdict.reason if verdict.difference is not None else ""]
-        lines += _explained(behind[id(verdict)])[1:] if id(verdict) in behind else []
         text = printable_lines(lines)
         if kind:
             attributes = {"message": printable(str(verdict))}
@@ -251,6 +234,9 @@ def as_junit(comparison: Comparison, *, with_explanation: bool = False) -> str:
     if empty:
         case = _case(suite, "robustreid", "compare")
         ET.SubElement(case, "error", {"message": printable(_remarks(comparison)[0]), "type": "not comparable"})
+    lines = [line for found in explain(comparison) for line in _explained(found)] if with_explanation else []
+    if lines:
+        ET.SubElement(suite, "system-out").text = printable_lines(lines)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ..measurements import Measurement
-from .evidence import Evidence, evidence_of
+from .evidence import evidence_of
 from .joining import Pair, join, tail
 from .judging import Question, judge
 from .policy import Policy
@@ -29,8 +27,7 @@ def compare(base: Sequence[Measurement], new: Sequence[Measurement], policy: Pol
     A score is worse where the paired sign-flip test over identities, adjusted by Holm over all comparisons that are
     made, says p < 0.05 and the estimated drop is larger than `max_drop`; better, likewise in the other direction. It
     is the same where every query scores as before, or the 95% interval of the change lies above -`max_drop`;
-    otherwise nobody can tell. Beside single cells, the mean over the cells of one model, data set, side and goal is
-    compared, which finds a small drop in all of them; the clean score of a model is compared once.
+    otherwise nobody can tell. The clean score of a model on a data set is one comparison, however many cells share it.
 
     Args:
         base: what was measured before, such as a stored baseline.
@@ -44,7 +41,7 @@ def compare(base: Sequence[Measurement], new: Sequence[Measurement], policy: Pol
     found = _Gathered(policy=policy or Policy())
     for pair in join(base, new):
         found.take(pair)
-    verdicts = (*found.settled, *judge([*found.clean, *found.attacked, *found.pooled()]))
+    verdicts = (*found.settled, *judge([*found.clean, *found.attacked]))
     notes = [f"{n} cell{'s' * (n != 1)} {text}." for text, n in found.passed_over.items()]
     return Comparison(
         verdicts=verdicts,
@@ -64,9 +61,6 @@ class _Gathered:
     attacked: list[Question] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
-    #: What each pooled comparison is made of, by what its cells share.
-    pools: dict[Hashable, list[Question]] = field(default_factory=lambda: defaultdict(list))
-    pool_titles: dict[Hashable, tuple[str, str]] = field(default_factory=dict)
     clean_seen: set[Hashable] = field(default_factory=set)
 
     def take(self, pair: Pair) -> None:
@@ -91,22 +85,6 @@ class _Gathered:
             self._settle("not comparable", pair, "; ".join(pair.differences))
         else:
             self._compare(pair.base, new, pair)
-
-    def pooled(self) -> Iterator[Question]:
-        """The mean over the cells of one model, data set, side, goal and score, where there are several."""
-        for key, questions in self.pools.items():
-            first, (dataset, what) = questions[0], self.pool_titles[key]
-            cell = f"{dataset} all {len(questions)} cells {what}"
-            if len(questions) < 2 or not self.policy.gates(f"{first.base_model} {cell}"):
-                continue
-            yield Question(
-                base_model=first.base_model,
-                new_model=first.new_model,
-                cell=cell,
-                score=first.score,
-                evidence=_mean([question.evidence for question in questions]),
-                max_drop=self.policy.max_drop_of(f"{first.base_model} {cell}"),
-            )
 
     def _settle(self, word: Word, pair: Pair, reason: str, *, cell: str = "", metric: str = "") -> None:
         self.settled.append(
@@ -142,14 +120,7 @@ class _Gathered:
                 max_drop=self.policy.max_drop_of(f"{base.model} {cell}"),
                 reason="" if score.state == "clean" else _new_flags(base, new),
             )
-            if score.state == "clean":
-                self.clean.append(question)
-                continue
-            self.attacked.append(question)
-            side = base.row.get("side")
-            key = (base.model, base.row.get("dataset_sha256"), side, goal, score.name, evidence.key)
-            self.pools[key].append(question)
-            self.pool_titles[key] = (base.dataset, f"{side}" if goal == "untargeted" else f"{side} {goal}")
+            (self.clean if score.state == "clean" else self.attacked).append(question)
 
     def _is_first_clean(self, base: Measurement, cell: str, score: Score) -> bool:
         """Whether no cell before told this clean score, and it gates."""
@@ -158,22 +129,6 @@ class _Gathered:
         is_first = key not in self.clean_seen
         self.clean_seen.add(key)
         return is_first and self.policy.gates(f"{base.model} {cell}")
-
-
-def _mean(parts: Sequence[Evidence]) -> Evidence:
-    """The mean over cells of the same queries, query by query."""
-    shares: dict[str, list[float]] = defaultdict(list)
-    for part in parts:
-        for attack, change in part.attacks.items():
-            shares[attack].append(change)
-    return Evidence(
-        base=np.mean([part.base for part in parts], axis=0),
-        new=np.mean([part.new for part in parts], axis=0),
-        identities=parts[0].identities,
-        cameras=parts[0].cameras,
-        attacks={attack: float(np.mean(changes)) for attack, changes in shares.items()},
-        key=parts[0].key,
-    )
 
 
 def _new_flags(base: Measurement, new: Measurement) -> str:

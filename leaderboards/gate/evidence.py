@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..measurements import Measurement, Queries
+from .joining import tail
 from .scores import Score
 
 
@@ -22,10 +22,9 @@ class Evidence:
     #: (Q,) int64.
     identities: NDArray[np.int64]
     cameras: NDArray[np.int64]
-    #: By attack and epsilon: the mean change over its queries and cells, a fraction; empty for clean scores.
-    attacks: Mapping[str, float]
-    #: What cells of the same queries share.
-    key: Hashable
+    #: The data set's label, and the attack with its radius; no attack for clean scores.
+    dataset: str
+    attack: str
 
 
 def evidence_of(base: Measurement, new: Measurement, score: Score) -> Evidence | str:
@@ -43,15 +42,13 @@ def evidence_of(base: Measurement, new: Measurement, score: Score) -> Evidence |
     order = _order(left, right)
     if isinstance(order, str):
         return order
-    after = after[order]
-    attack = f"{base.row.get('attack')} {base.row.get('epsilon_label')}"
     return Evidence(
         base=before,
-        new=after,
+        new=after[order],
         identities=left.identities,
         cameras=left.cameras,
-        attacks={} if score.state == "clean" else {attack: float((after - before).mean())},
-        key=(left.ids, left.trials.tobytes(), left.identities.tobytes()),
+        dataset=base.dataset,
+        attack="" if score.state == "clean" else tail(base).removeprefix(f"{base.dataset} "),
     )
 
 

@@ -29,7 +29,7 @@ class Verdict:
     #: Labels; empty on the side that lacks the cell.
     base_model: str
     new_model: str
-    #: The cell without its model: `mini ama-ifgsm linf 4/255 gallery`, `mini clean`, `mini all 20 cells gallery`.
+    #: The cell without its model: `mini ama-ifgsm linf 4/255 gallery`, `mini clean`.
     cell: str
     #: The column that is compared; empty where a whole cell is missing, failed or not comparable.
     metric: str = ""

@@ -70,19 +70,18 @@ class Case:
 
 # fmt: off
 CASES = [
-    # Two cells give four comparisons: the clean score once, each cell, and the mean over both.
-    Case("identical", PAIR, PAIR, {"same": 4}, 0),
-    Case("one cell alone is not pooled", [IFGSM], [IFGSM], {"same": 2}, 0),
-    Case("all fell", PAIR, [FALLEN, {**FALLEN, "attack": "pgd"}], {"worse": 3, "same": 1}, 1),
-    Case("all rose", PAIR, [RISEN, RISEN | {"attack": "pgd"}], {"better": 3, "same": 1}, 0),
+    # Two cells give three comparisons: the clean score that they share, and each attacked one.
+    Case("identical", PAIR, PAIR, {"same": 3}, 0),
+    Case("all fell", PAIR, [FALLEN, {**FALLEN, "attack": "pgd"}], {"worse": 2, "same": 1}, 1),
+    Case("all rose", PAIR, [RISEN, RISEN | {"attack": "pgd"}], {"better": 2, "same": 1}, 0),
     Case("fell by less than is allowed", [IFGSM], [IFGSM | {"lower": 0.6, "spread": 0.4}], {"same": 2}, 0),
     Case("fell, and more is allowed", [IFGSM], [FALLEN], {"same": 2}, 0, "--max-drop 8"),
-    Case("only the clean score fell", PAIR, [c | {"clean_lower": 6} for c in PAIR], {"worse": 1, "same": 3}, 1),
+    Case("only the clean score fell", PAIR, [c | {"clean_lower": 6} for c in PAIR], {"worse": 1, "same": 2}, 1),
     Case("too coarse to tell", [IFGSM], [COARSE], {"cannot tell": 1, "same": 1}, 0),
     Case("too coarse, and strict", [IFGSM], [COARSE], {"cannot tell": 1, "same": 1}, 6, "--strict"),
-    Case("strict, and nothing to say", PAIR, PAIR, {"same": 4}, 0, "--strict"),
+    Case("strict, and nothing to say", PAIR, PAIR, {"same": 3}, 0, "--strict"),
     Case("worse and too coarse, strict", PAIR, [COARSE, {**FALLEN, "attack": "pgd"}],
-         {"worse": 2, "cannot tell": 1, "same": 1}, 1, "--strict"),
+         {"worse": 1, "cannot tell": 1, "same": 1}, 1, "--strict"),
     Case("a cell is gone", PAIR, [IFGSM], {"missing": 1, "same": 2}, 6),
     Case("a cell is planned and not run", [IFGSM], [IFGSM | {"status": "missing"}], {"missing": 1}, 6),
     Case("a cell failed", PAIR, [FAILED, {"attack": "pgd"}], {"failed": 1, "same": 2}, 6),
@@ -113,11 +112,11 @@ CASES = [
     Case("the target is found less often", [TARGETED], [FALLEN | {"goal": "targeted"}], {"better": 1}, 0),
     Case("a seed is gone", [IFGSM, IFGSM | {"seed": 1}], [IFGSM], {"same": 2, "missing": 1}, 6),
     Case("one seed of two fell", [IFGSM, IFGSM | {"seed": 1}], [IFGSM, FALLEN | {"seed": 1}],
-         {"same": 2, "worse": 2}, 1),
+         {"same": 2, "worse": 1}, 1),
     Case("other queries", [IFGSM], [IFGSM | {"spoil": fewer}], {"not comparable": 2}, 6),
     Case("other people", [IFGSM], [IFGSM | {"spoil": other_people}], {"not comparable": 2}, 6),
     Case("no queries", [IFGSM], [IFGSM | {"spoil": none}], {"not comparable": 2}, 6),
-    Case("a rule allows more", PAIR, [IFGSM, {**FALLEN, "attack": "pgd"}], {"same": 3, "worse": 1}, 1,
+    Case("a rule allows more", PAIR, [IFGSM, {**FALLEN, "attack": "pgd"}], {"same": 3}, 0,
          policy="rules: [{select: pgd, max_drop: 9}]"),
     Case("a rule leaves cells out", PAIR, [IFGSM], {"same": 2}, 0, policy="rules: [{select: pgd, gate: false}]"),
     Case("the command line beats the file", [IFGSM], [FALLEN], {"same": 2}, 0, "--max-drop 8", "max_drop: 0.5"),
@@ -203,16 +202,4 @@ def test_the_first_run_passes_and_leaves_a_baseline(
     assert (code, found["verdicts"], found["wrote"], len(found["added"])) == (0, [], str(base), 2)
     assert "a feature is not finite" in found["notes"][0]
     code, found = answered(capsys, base, make_side(tmp_path / "second", [FALLEN, {"attack": "pgd"}]))
-    assert (code, found["counts"]) == (1, {"worse": 2, "same": 2})
-
-
-def test_a_small_drop_in_all_of_many_cells_is_found_by_their_mean(
-    tmp_path: Path, make_side: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """None of twenty cells could tell 3 points by itself; where they stray apart from each other, all of them can."""
-    names = [f"attack-{'x' * place}" for place in range(20)]
-    base = make_side(tmp_path / "base", [{"attack": name} for name in names])
-    new = make_side(tmp_path / "new", [{"attack": name, "lower": 3, "spread": 11} for name in names])
-    code, found = answered(capsys, base, new)
-    assert (code, found["counts"]) == (1, {"worse": 1, "cannot tell": 20, "same": 1})
-    assert found["verdicts"][0]["cell"] == "mini all 20 cells gallery"
+    assert (code, found["counts"]) == (1, {"worse": 1, "same": 2})
