@@ -135,9 +135,9 @@ def _board(key: tuple[str, str, str], found: Sequence[Result]) -> Board:
     for result in untargeted:
         if result.epsilon == epsilon:
             here[result.model, result.attack].append(result)
-    own = _own_transfers(untargeted)
+    own, brought = _own_transfers(untargeted), _brought(untargeted)
     rows = [
-        _board_row(model, attacks, [combine(here[model, attack]) for attack in attacks], own.get(model, frozenset()))
+        _board_row(model, attacks, [combine(here[model, attack]) for attack in attacks], own[model] | brought)
         for model in models
     ]
     label = next((result.epsilon_label for result in untargeted if result.epsilon == epsilon), "")
@@ -163,10 +163,25 @@ def _own_transfers(results: Sequence[Result]) -> dict[str, frozenset[str]]:
     labels = {result.model: result.row["model"] for result in results if result.row}
     follows = {r.attack: (r.row["surrogate"], _asked(r)) for r in results if r.row.get("surrogate")}
     met = {(r.model, _asked(r)) for r in results if r.status == "done" and r.row.get("knowledge") == "white-box"}
-    return {
+    found = {
         model: frozenset(a for a, (name, what) in follows.items() if name == label and (model, what) in met)
         for model, label in labels.items()
     }
+    return defaultdict(frozenset, found)
+
+
+def _brought(results: Sequence[Result]) -> frozenset[str]:
+    """The attacks that one submission alone brought, its own adaptive one or one that somebody found against it.
+
+    They count for it, and nobody else's score is missing for want of them.
+    """
+    entries: dict[str, set[str]] = defaultdict(set)
+    for result in results:
+        entries[result.attack].add(result.entry)
+    n_models = len({result.model for result in results})
+    return frozenset(
+        attack for attack, found in entries.items() if len(found) == 1 and "" not in found and n_models > 1
+    )
 
 
 def _asked(result: Result) -> tuple[object, ...]:
@@ -174,9 +189,9 @@ def _asked(result: Result) -> tuple[object, ...]:
     return tuple(result.row.get(column) for column in ("attack", "attack_params", "attack_version", "references"))
 
 
-def _board_row(model: str, attacks: Sequence[str], scores: Sequence[Score], own: frozenset[str]) -> BoardRow:
+def _board_row(model: str, attacks: Sequence[str], scores: Sequence[Score], excused: frozenset[str]) -> BoardRow:
     column = f"{SORTED_BY}_attacked"
-    expected = [a for a, score in zip(attacks, scores, strict=True) if score.status != "absent" or a not in own]
+    expected = [a for a, score in zip(attacks, scores, strict=True) if score.status != "absent" or a not in excused]
     done = [(value, index) for index, score in enumerate(scores) if (value := score.mean(column)) is not None]
     lowest = worst(SORTED_BY, [value for value, _ in done]) if done else None
     index = next((index for value, index in done if value == lowest), None)

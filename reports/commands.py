@@ -17,8 +17,18 @@ FORMATS = ("table", "md", "csv", "json", "latex")
 @click.command()
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=FolderPath())
 @click.option("--out", type=FolderPath(), default=Path("site"), show_default=True, help="Folder for the site.")
-def report(directories: tuple[Path, ...], out: Path) -> None:
-    """Make a static site of the runs in DIR...: boards, curves, a page per model, ranking lists.
+@click.option(
+    "--track",
+    "tracks",
+    multiple=True,
+    metavar="T",
+    help="A track of your own (.yml), or one that ships and has no row yet; may be given several times.",
+)
+def report(directories: tuple[Path, ...], out: Path, tracks: tuple[str, ...]) -> None:
+    """Make a static site of DIR...: tracks, boards, curves, pages of models, attacks and transfers, ranking lists.
+
+    DIR is a run directory or a leaderboard directory (`robustreid submit accept`). A track has a page where rows
+    belong to it: models with 95% intervals and the places that each may have.
 
     Everything is computed from rows, so this takes seconds and needs neither data nor weights; rows of several runs
     are shown together. Failed, skipped and missing cells are shown as such. The pages need no server and no network:
@@ -32,6 +42,7 @@ def report(directories: tuple[Path, ...], out: Path) -> None:
       robustreid report runs/ama
       robustreid report runs/ama --out ama-site
       robustreid report runs/ama runs/fna --out both
+      robustreid report board runs/mine --track my-track.yml
 
     Exit codes: 0 done, 2 the request is wrong, 4 a file of a run does not read back, 74 the file system failed.
     """  # noqa: D301 (as for `run`)
@@ -39,13 +50,13 @@ def report(directories: tuple[Path, ...], out: Path) -> None:
     from .site import build_site
 
     with reporting() as reporter:
-        index = build_site(directories, out, reporter)
+        index = build_site(directories, out, reporter, tracks=tracks)
     click.echo(index)
 
 
 @click.command()
 @click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=FolderPath())
-@click.option("--track", required=True, metavar="T", help="A name of `robustreid ls tracks`, or the path of a .yml file.")
+@click.option("--track", required=True, metavar="T", help="Of `robustreid ls tracks`, or a .yml file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to print.")
 def leaderboard(directories: tuple[Path, ...], track: str, form: str) -> None:
     """Rank the models in DIR... on a track: worst-case score, 95% intervals, and the places that each may have.

@@ -36,6 +36,8 @@ class Point:
     mAP: float | None  # noqa: N815
     rank1: float | None
     n_seeds: int = 1
+    #: The 95% interval of the mAP, fractions; None where nothing stored gives one.
+    ends: tuple[float, float] | None = None
 
     def value(self, metric: str) -> float | None:
         """The metric that is drawn."""
@@ -126,6 +128,21 @@ def model_chart(board: Board, model: str) -> Chart:
         board,
         [(METRICS[metric].title, metric, lines) for metric in ("mAP", "rank1")],
         f"mAP and Rank-1 of {model} against epsilon on {board.title}: a line an attack.",
+    )
+
+
+def attack_chart(board: Board, attack: str) -> Chart:
+    """MAP under one attack against epsilon: a line a model."""
+    by_model: dict[str, list[Result]] = defaultdict(list)
+    for result in board.results:
+        if result.attack == attack:
+            by_model[result.model].append(result)
+    styles = {model: place for place, model in enumerate(board.models) if place < N_STYLES}
+    lines = tuple(Line(name=name, points=_points(found), style=styles.get(name)) for name, found in by_model.items())
+    return _chart(
+        board,
+        [(METRICS["mAP"].title, "mAP", lines)],
+        f"mAP under {attack} against epsilon on {board.title}: a line a model.",
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .curves import Chart, Line, Panel, Point
 from .naming import printable, upright
-from .results import METRICS, points
+from .results import METRICS, outward, points
 from .svg import FAINT, INK, Mark, Marks, finished
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def _draw_panel(axes: Axes, panel: Panel, marks: dict[str, Marks], ticks: Sequen
 
 def _draw_line(axes: Axes, line: Line, panel: Panel, marks: dict[str, Marks]) -> None:
     look = _look(line.style)
+    if line.style is not None:
+        _draw_band(axes, line, panel, look["color"])
     for piece in line.pieces(panel.metric):
         values = [(point.radius, 100 * (point.value(panel.metric) or 0.0)) for point in piece]
         axes.plot(*zip(*values, strict=True), **{**look, "marker": ""}, zorder=3 if line.style is not None else 2)
@@ -207,6 +209,16 @@ def _draw_line(axes: Axes, line: Line, panel: Panel, marks: dict[str, Marks]) ->
         axes.plot([point.radius for point in gaps], [0.0] * len(gaps), **style, zorder=5, gid=gid)
 
 
+def _draw_band(axes: Axes, line: Line, panel: Panel, colour: str) -> None:
+    """The intervals of a line's points, joined as the points are."""
+    for piece in line.pieces(panel.metric):
+        found = [(point.radius, *point.ends) for point in piece if point.ends is not None]
+        if len(found) == len(piece) > 1:
+            radii, lows, highs = zip(*found, strict=True)
+            low, high = [100 * value for value in lows], [100 * value for value in highs]
+            axes.fill_between(radii, low, high, color=colour, alpha=0.13, linewidth=0, zorder=1.5)
+
+
 def _noted(marks: dict[str, Marks], line: Line, panel: Panel, found: Sequence[Point]) -> str:
     """A name for the group of these points' marks, which say their numbers."""
     # On a model's own page the panel's title is the metric, and a line's name is the attack.
@@ -218,7 +230,8 @@ def _noted(marks: dict[str, Marks], line: Line, panel: Panel, found: Sequence[Po
 
 
 def _mark(point: Point) -> Mark:
-    score = f"mAP {points(point.mAP)}, Rank-1 {points(point.rank1)}"
+    between = "" if point.ends is None else f" [{', '.join(outward(*point.ends))}]"
+    score = f"mAP {points(point.mAP)}{between}" + ("" if point.rank1 is None else f", Rank-1 {points(point.rank1)}")
     if point.status == "clean":
         return Mark(where="clean", said=score)
     seeds = f", mean of {point.n_seeds} seeds" if point.n_seeds > 1 else ""

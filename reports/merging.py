@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..benchmark.store.runs import PlannedCell, RunFiles, read_run
+from ..leaderboards.entries import is_board, read_entries
 from ..leaderboards.flags import flags_across
 from .results import Result, Results, Run, Status
 
@@ -20,17 +21,19 @@ _VARIANTS: Mapping[str, tuple[str, ...]] = {
     "attack": ("attack_params", "attack_version", "references", "knowledge"),
 }
 
+_FROM = re.compile(r" from ([A-Za-z0-9._-]{1,64})\Z")
 _NAME = re.compile(r"^name:[ \t]*[\"']?([^\n\"'#]+)", re.MULTILINE)
 
 
 def load_results(directories: Sequence[Path]) -> Results:
-    """The results of the current grids of some run directories.
+    """The results of the current grids of some run directories, and of those in leaderboard directories.
 
     Raises:
-        UserError: one is no run directory.
+        UserError: one is neither.
         InvalidFileError: a file in one does not read back.
     """
-    files = [read_run(path) for path in directories]
+    sources = find_sources(directories)
+    files = [_read(source) for source in sources]
     names = _Names(files)
     seen: dict[str, Result] = {}
     unplaced = []
@@ -40,7 +43,7 @@ def load_results(directories: Sequence[Path]) -> Results:
             if row is None and not cell.place:
                 unplaced.append(cell.label)
                 continue
-            result = _result(index, cell, row, names)
+            result = _result(index, cell, row, names, sources[index].model)
             known = seen.get(cell.cell_id)
             # A cell that two runs share: the first row counts, and a row counts more than none.
             if known is None or (known.status == "missing" and row is not None):
@@ -48,8 +51,14 @@ def load_results(directories: Sequence[Path]) -> Results:
     beside = flags_across([{**result.row, "status": result.status} for result in seen.values() if result.row])
     return Results(
         runs=tuple(
-            Run(name=_name(run), path=run.path, grid=run.grid, labels=tuple(cell.label for cell in run.planned))
-            for run in files
+            Run(
+                name=source.model or _name(run),
+                title=source.title or _name(run),
+                path=run.path,
+                grid=run.grid,
+                labels=tuple(cell.label for cell in run.planned),
+            )
+            for source, run in zip(sources, files, strict=True)
         ),
         results=tuple(
             replace(result, beside_others=beside.get(result.cell_id, frozenset())) for result in seen.values()
@@ -58,12 +67,46 @@ def load_results(directories: Sequence[Path]) -> Results:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A run directory that pages are made of."""
+
+    path: Path
+    #: The entry whose rows these are, and the leaderboard directory that it stands in; empty for a run of one's own.
+    model: str = ""
+    title: str = ""
+
+
+def find_sources(directories: Sequence[Path]) -> tuple[Source, ...]:
+    """The given run directories, and in place of a leaderboard directory those of its entries.
+
+    Raises:
+        InvalidFileError: a note of a leaderboard directory does not read back.
+    """
+    found: dict[Path, Source] = {}
+    for path in directories:
+        if not is_board(path):
+            found.setdefault(path, Source(path=path))
+            continue
+        for entry in read_entries([path]):
+            for place in dict.fromkeys(measurement.source for measurement in entry.measurements):
+                found.setdefault(place, Source(path=place, model=entry.label, title=path.resolve().name))
+    return tuple(found.values())
+
+
+def _read(source: Source) -> RunFiles:
+    run = read_run(source.path)
+    if not source.model:
+        return run
+    return replace(run, planned=tuple(replace(cell, model=source.model) for cell in run.planned))
+
+
 def _name(run: RunFiles) -> str:
     found = _NAME.search(run.grid)
     return found[1].strip() if found else run.path.resolve().name
 
 
-def _result(index: int, cell: PlannedCell, row: Mapping[str, Any] | None, names: _Names) -> Result:
+def _result(index: int, cell: PlannedCell, row: Mapping[str, Any] | None, names: _Names, entry: str) -> Result:
     place = cell.place if row is None else row
     status: Status = "missing" if row is None else row["status"]
     reason = "" if row is None else str(row["reason"] or "")
@@ -85,9 +128,20 @@ def _result(index: int, cell: PlannedCell, row: Mapping[str, Any] | None, names:
         side=str(place["side"]),
         goal=str(place["goal"]),
         seed=int(place["seed"] or 0),
+        preset=_label("attack", cell, row),
+        surrogate=_surrogate(cell, row),
+        entry=entry,
         label=cell.label,
         row=row or {},
     )
+
+
+def _surrogate(cell: PlannedCell, row: Mapping[str, Any] | None) -> str:
+    """The model whose gradients were followed; of a missing cell the end of its label says it."""
+    if row is not None:
+        return str(row.get("surrogate") or "")
+    found = _FROM.search(cell.label)
+    return found[1] if found else ""
 
 
 class _Names:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,9 +13,12 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..attacks.reliability.thresholds import words
+from ..leaderboards.standing import Estimate
+from . import standings
 from .boards import Board
 from .naming import printable, short, slug
-from .results import Result, points
+from .results import Result, outward, points
+from .transfer import Transfers
 
 #: Columns of a row that say what was measured and with what, and how the page calls them.
 PROVENANCE: Mapping[str, str] = {
@@ -41,6 +45,8 @@ PROVENANCE: Mapping[str, str] = {
 }
 
 
+_OUTSIDE = re.compile(r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(/[A-Za-z0-9._~/?#=&%+-]*)?")
+
 #: Of these, what the front page names: what all models share as a rule.
 SHARED = tuple(
     column for column in PROVENANCE if not column.startswith("model") and column not in {"architecture", "defence"}
@@ -55,6 +61,36 @@ def board_address(board: Board) -> str:
 def model_address(model: str) -> str:
     """Where its page lies in the site."""
     return f"models/{slug(model)}.html"
+
+
+def attack_address(preset: str) -> str:
+    """Where the page of an attack lies in the site, by its name in grids."""
+    return f"attacks/{slug(preset)}.html"
+
+
+def transfer_address(transfers: Transfers) -> str:
+    """Where its page lies in the site."""
+    return f"transfer/{slug(transfers.dataset, transfers.side, transfers.norm)}.html"
+
+
+def row_id(label: str) -> str:
+    """The anchor of a model's row on a track's page."""
+    return f"m-{slug(label)}"
+
+
+def heat(value: float | None) -> str:
+    """The class of a cell by its value, a fraction: `kept-0` ... `kept-10`."""
+    return kept(value, 1.0)
+
+
+def ends_text(estimate: Estimate) -> str:
+    """`[35.1, 42.7]`."""
+    return f"[{', '.join(outward(estimate.low, estimate.high))}]"
+
+
+def is_outside_address(text: str) -> bool:
+    """Whether a text is an address that a page may lead to: https, and nothing in it that could mean anything else."""
+    return _OUTSIDE.fullmatch(text) is not None
 
 
 def kept(attacked: float | None, clean: float | None) -> str:
@@ -99,6 +135,14 @@ def _template(name: str) -> str:
     return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
+#: What templates may call.
+_USED: tuple[Callable[..., Any], ...] = (
+    *(kept, heat, ends_text, row_id, board_address, model_address, attack_address, transfer_address),
+    *(standings.attacked, standings.critical_texts, standings.facts, standings.is_not_adaptive, standings.lowers),
+    *(standings.metric_title, standings.missing_text, standings.of_track, standings.place_text, standings.status_word),
+)
+
+
 class Pages:
     """Renders pages of one site."""
 
@@ -111,14 +155,15 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"points": points, "short": short, "printable": printable}
-        self._environment.globals |= {
-            "kept": kept,
-            "words": words,
-            "board_address": board_address,
-            "model_address": model_address,
-            "version": __version__,
+        self._environment.filters |= {
+            "points": points,
+            "short": short,
+            "printable": printable,
+            "capitalize_first": lambda text: text[:1].upper() + text[1:],
         }
+        self._environment.tests["outside_address"] = is_outside_address
+        self._environment.globals |= {"words": words, "version": __version__}
+        self._environment.globals |= {used.__name__: used for used in _USED}
 
     def render(self, template: str, *, root: str, **values: Any) -> bytes:
         """A page; `root` leads from it to the front page's folder, as `../`."""

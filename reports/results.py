@@ -36,6 +36,15 @@ def points(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
 
 
+def outward(low: float, high: float) -> tuple[str, str]:
+    """An interval of fractions in points, each end rounded outward to a tenth: it holds the number that it is about.
+
+    >>> outward(0.35123, 0.42611)
+    ('35.1', '42.7')
+    """
+    return f"{math.floor(round(1000 * low, 6)) / 10:.1f}", f"{math.ceil(round(1000 * high, 6)) / 10:.1f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One cell and what became of it."""
@@ -57,6 +66,11 @@ class Result:
     side: str
     goal: str
     seed: int
+    #: The attack as a grid calls it, and the model whose gradients it followed; empty where that is the model itself.
+    preset: str
+    surrogate: str
+    #: The entry of a leaderboard directory that it belongs to; empty in a run of one's own.
+    entry: str
     #: The cell's label, which `-k` looks into; empty where the plan does not list the cell.
     label: str
     #: The stored row under the names of its columns (docs/store.md); empty for a missing cell.
@@ -86,8 +100,10 @@ class Result:
 class Run:
     """One run directory."""
 
-    #: The name of its grid.
+    #: The name of its grid; of a submission that of its entry.
     name: str
+    #: What it is read as part of: itself, or a leaderboard directory.
+    title: str
     path: Path
     #: The grid as it was asked for; empty where the file is gone.
     grid: str

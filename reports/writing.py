@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from .. import UserError
@@ -72,3 +74,16 @@ def put_in_place(out: Path, files: Mapping[str, bytes]) -> None:
         finally:
             shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def static_files() -> Iterator[tuple[str, bytes]]:
+    """Path and content of every static file of a site."""
+
+    def walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.is_dir():
+                yield from walk(entry, f"{prefix}{entry.name}/")
+            else:
+                yield f"{prefix}{entry.name}", entry.read_bytes()
+
+    yield from walk(resources.files(__package__) / "static", "")

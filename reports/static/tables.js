@@ -94,42 +94,77 @@
             if (specs || !cell) return inert(value);
             var text = "export" in cell.dataset ? cell.dataset.export : "order" in cell.dataset ? cell.dataset.order : cell.textContent.trim();
             var status = cell.querySelector(".status");
-            return inert(status ? status.textContent : text);
+            return inert(status && !("export" in cell.dataset) ? status.textContent : text);
           },
         },
       },
     };
   }
 
+  // A choice among values of a column: `known` gives [value, what is shown] of each, `has` says whether a row has one.
+  function addFilter(api, bar, table, place, title, name, known, has) {
+    var select = element("select");
+    select.id = table.id + "-" + name;
+    select.dataset.filter = name;
+    select.append(new Option("all", ""));
+    known.forEach(function (pair) {
+      select.append(new Option(pair[1], pair[0]));
+    });
+    select.addEventListener("change", function () {
+      var wanted = select.value;
+      api
+        .column(place)
+        .search.fixed("filter", wanted === "" ? null : function (text, data, row) {
+          return has(data, row, wanted);
+        })
+        .draw();
+    });
+    var label = element("label", "filter", title);
+    label.htmlFor = select.id;
+    label.append(select);
+    bar.append(label);
+  }
+
   function addFilters(api, specs, bar, table) {
     specs.forEach(function (spec, place) {
       if (!spec.filter) return;
-      var select = element("select");
-      select.id = table.id + "-" + spec.name;
-      select.append(new Option("all", ""));
-      spec.values
+      var known = spec.values
         .map(function (entry, index) {
           return { entry: entry, index: index };
         })
         .sort(function (a, b) {
           return "order" in a.entry ? a.entry.order - b.entry.order : a.entry.full < b.entry.full ? -1 : 1;
         })
-        .forEach(function (found) {
-          select.append(new Option(found.entry.short || found.entry.full, String(found.index)));
+        .map(function (found) {
+          return [String(found.index), found.entry.short || found.entry.full];
         });
-      select.addEventListener("change", function () {
-        var wanted = select.value;
-        api
-          .column(place)
-          .search.fixed("filter", wanted === "" ? null : function (text, data) {
-            return String(data[place]) === wanted;
-          })
-          .draw();
+      addFilter(api, bar, table, place, spec.title, spec.name, known, function (data, row, wanted) {
+        return String(data[place]) === wanted;
       });
-      var label = element("label", "filter", spec.title);
-      label.htmlFor = select.id;
-      label.append(select);
-      bar.append(label);
+    });
+  }
+
+  // Of a table that stands in the page: by what its cells say of themselves.
+  function addCellFilters(api, bar, table) {
+    Array.from(table.tHead.rows[0].cells).forEach(function (head, place) {
+      if (!head.dataset.filter) return;
+      var values = api
+        .rows()
+        .nodes()
+        .toArray()
+        .map(function (row) {
+          return row.cells[place].dataset.filter || "";
+        });
+      var known = Array.from(new Set(values))
+        .filter(Boolean)
+        .sort()
+        .map(function (value) {
+          return [value, value];
+        });
+      if (known.length < 2) return;
+      addFilter(api, bar, table, place, head.textContent.trim(), head.dataset.filter, known, function (data, row, wanted) {
+        return values[row] === wanted;
+      });
     });
   }
 
@@ -158,7 +193,7 @@
       language: words,
       paging: count > pageLength,
       layout: {
-        top: source ? function () { return bar; } : null,
+        top: function () { return bar; },
         topStart: "search",
         topEnd: { buttons: [exportButton(table, specs)] },
         bottomStart: count > pageLength ? ["info", "pageLength"] : "info",
@@ -181,6 +216,8 @@
     }
     var api = new DataTable(table, settings);
     if (source) addFilters(api, specs, bar, table);
+    else addCellFilters(api, bar, table);
+    if (!bar.children.length) (bar.closest(".dt-layout-row") || bar).remove();
   }
 
   document.querySelectorAll("table.data").forEach(enhance);

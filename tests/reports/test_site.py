@@ -39,8 +39,10 @@ class Links(HTMLParser):
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        # The one way out: a link that somebody has to follow, which says nothing of where it was.
+        leads_out = tag == "a" and dict(attrs).get("rel") == "nofollow noopener noreferrer"
         for key, value in attrs:
-            if key in {"href", "src"}:
+            if key in {"href", "src"} and not (leads_out and (value or "").startswith("https://")):
                 self.addresses.append(value or "")
             if key == "id":
                 self.ids.append(value or "")
@@ -119,6 +121,35 @@ def test_hostile_names_are_inert(make_run: Callable[..., Path], tmp_path: Path) 
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "49{%" not in page
+
+
+def test_hostile_submissions_are_inert(
+    make_run: Callable[..., Path],
+    make_cell: Callable[..., dict[str, Any]],
+    make_board: Callable[..., Path],
+    make_track: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """As label, surrogate and flag on a track; as card, finder and attack of an entry: text everywhere."""
+    names = [HOSTILE[0], HOSTILE[3], HOSTILE[7]]
+    cells = [make_cell(name, attack, 4, 0.5, flags=[name]) for name in names for attack in ("ama-ifgsm", "apgd")]
+    cells.append(make_cell(names[0], "apgd", 4, 0.5, surrogate=names[1], knowledge="transfer", cell_id="t" * 32))
+    card = {name: HOSTILE[place] for place, name in enumerate(("title", "authors", "licence", "paper", "code"))}
+    card |= {"javascript:alert(1)": "https://example.org/\" onclick='alert(1)'", "paper": "javascript:alert(1)"}
+    found = [(HOSTILE[0], [make_cell("x", HOSTILE[6], 4, 0.3)])]
+    entry = {"cells": [make_cell("x", "apgd", 4, 0.5)], "card": card, "found": found}
+    directories = [make_board({"entry": entry}), make_run(tmp_path / "run", cells)]
+    track = make_track(title=HOSTILE[0])
+    site = build_site(directories, tmp_path / "site", tracks=[track]).parent
+    assert broken(site) == []
+    page = (site / "tracks" / "mini-gallery-4.html").read_text()
+    for text in (page, (site / "index.html").read_text(), *(p.read_text() for p in (site / "models").iterdir())):
+        assert "<script>alert" not in text
+        assert "49{%" not in text
+        assert not re.search(r"href=.(javascript|https://example.org/.?.? )", text)
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
+    for name in site.rglob("*"):
+        assert re.fullmatch(r"[.A-Za-z0-9_-]{1,120}", name.name)
 
 
 SHAPES: dict[str, list[dict[str, Any]]] = {

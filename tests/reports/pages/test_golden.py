@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "golden"
 RENEW = "ROBUSTREID_RENEW_GOLDEN"
 
 
-@pytest.mark.parametrize("kind", ["index", "boards", "models"])
+@pytest.mark.parametrize("kind", ["index", "boards", "models", "attacks"])
 def test_golden_text(golden_site: Path, read_page: Callable[[Path], Any], kind: str) -> None:
     """What a page says, as text (renew with ROBUSTREID_RENEW_GOLDEN=1 and read the difference)."""
     file = golden_site / "index.html" if kind == "index" else max((golden_site / kind).glob("*.html"))
