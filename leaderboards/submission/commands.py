@@ -88,8 +88,9 @@ def check(path: Path, as_json: bool) -> int:
     Exit codes: 0 valid, 2 there is nothing at PATH, 4 not valid.
     """  # noqa: D301
     from .checking import check_submission
+    from .track_rules import track_problems
 
-    report = check_submission(path)
+    report = check_submission(path, track_problems=track_problems)
     if as_json:
         print_json([finding.as_record() for finding in report.findings])
     else:

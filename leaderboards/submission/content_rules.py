@@ -19,9 +19,7 @@ def has_weights(bundle: Bundle) -> Iterable[Fault]:
     Put it there, or name the one that does.
     """
     description = bundle.description
-    if description is None or bundle.has(description.weights):
-        return
-    if not any(fault.place == description.weights for fault in bundle.examined.faults):
+    if description is not None and not bundle.has(description.weights) and not bundle.is_unread(description.weights):
         yield Fault(code="SUB201", place=description.weights, problem="is missing")
 
 
@@ -112,7 +110,7 @@ def has_a_manifest(bundle: Bundle) -> Iterable[Fault]:
 
     Run `robustreid submit pack` on your folder.
     """
-    if bundle.contents.is_archive and not bundle.has(MANIFEST):
+    if bundle.contents.is_archive and not bundle.has(MANIFEST) and not bundle.is_unread(MANIFEST):
         yield Fault(code="SUB301", place=MANIFEST, problem="is missing")
 
 
@@ -155,7 +153,7 @@ def holds_every_listed_file(bundle: Bundle) -> Iterable[Fault]:
     """
     if bundle.manifest is not None:
         for name in bundle.manifest.digests:
-            if not bundle.has(name) or name == MANIFEST:
+            if name == MANIFEST or not (bundle.has(name) or bundle.is_unread(name)):
                 yield Fault(code="SUB305", place=name, problem=f"is listed in {MANIFEST}, and is not there")
 
 

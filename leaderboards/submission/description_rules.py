@@ -31,7 +31,7 @@ def has_a_description(bundle: Bundle) -> Iterable[Fault]:
 
     Write one with `robustreid submit init DIR`.
     """
-    if not bundle.has(DESCRIPTION) and not any(fault.place == DESCRIPTION for fault in bundle.faults()):
+    if not bundle.has(DESCRIPTION) and not bundle.is_unread(DESCRIPTION):
         yield Fault(code="SUB101", place=DESCRIPTION, problem="is missing")
 
 
@@ -266,7 +266,7 @@ def _texts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     if bundle.results is not None:
         from .results import texts_of
 
-        yield from texts_of(bundle.results, bundle.contents)
+        yield from texts_of(bundle.results, bundle.grid.text if bundle.grid else "")
 
 
 def _values(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:

@@ -19,6 +19,7 @@ from .findings import Report
 from .manifest import manifest_bytes
 from .paths import MANIFEST
 from .streams import chunks
+from .track_rules import track_problems
 
 #: The earliest time that a zip can tell, and files that their owner may write and everybody read.
 _TIME, _RIGHTS = (1980, 1, 1, 0, 0, 0), 0o100644
@@ -55,7 +56,7 @@ def pack(folder: Path, out: Path | None = None) -> tuple[Report, Packed | None]:
     """
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} is no folder; give the folder of a submission.")
-    report = check_submission(folder)
+    report = check_submission(folder, track_problems=track_problems)
     if not report.is_valid:
         return report, None
     place = folder.resolve().parent / f"{read_folder(folder).name}.zip" if out is None else out

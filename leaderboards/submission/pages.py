@@ -1,149 +1,97 @@
-"""The pages of a parquet file by their own headers, before a library believes them.
+"""What a parquet file says of itself, and what its pages say, before a library believes either.
 
-What a file says at its end is checked easily; but a page has a header of its own, with a size and a number of values
-that decide how much memory is taken. Headers are Thrift structures in the compact protocol
-(https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md; parquet.thrift, `PageHeader`).
+A library takes memory by what these headers say, and some of their lies end the process instead of being refused. The
+numbers of fields are those of parquet.thrift (https://github.com/apache/parquet-format).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .limits import MAX_PAGES
+from .thrift import Reader, Struct
 
-#: Fields of `PageHeader`, and of the headers inside it: number of values first in each.
-_KIND, _UNPACKED, _PACKED = 1, 2, 3
+#: `CompressionCodec`: what `robustreid run` writes; others can unpack to anything.
+_CODECS = {0: "UNCOMPRESSED", 1: "SNAPPY"}
+#: `PageType` and the field of `PageHeader` with the header of that kind; dictionaries are of type 2.
 _HEADERS = {0: 5, 2: 7, 3: 8}
-_N_VALUES, _DICTIONARY = 1, 2
-#: The statistics of a page hold two values, and structures do not go deep.
-_MAX_TEXT, _MAX_DEPTH, _MAX_FIELDS = 64 << 10, 6, 64
-
-Struct = Mapping[int, "int | Struct | None"]
+_DICTIONARY = 2
+_MAX_GROUPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pages:
-    """What the headers of a column's pages come to."""
+class Chunk:
+    """The values of a column in a group of rows."""
 
-    #: Values of the column, and of its dictionary.
+    #: As it stands in the schema, parts joined by dots.
+    name: str
+    n_rows: int
+    #: As its pages say, and those of its dictionary.
     n_values: int
     n_dictionary: int
     #: Bytes when unpacked.
     n_bytes: int
 
 
-def read_pages(content: bytes, start: int, end: int) -> Pages:
-    """The pages that lie in `content[start:end]`, one behind the other and nothing else.
+@dataclass(frozen=True, kw_only=True)
+class Footer:
+    """What a file says of itself, held against its pages."""
+
+    n_rows: int
+    chunks: tuple[Chunk, ...]
+
+
+def read_footer(content: bytes, start: int, end: int) -> Footer:
+    """The `FileMetaData` in `content[start:end]`, and the pages before it.
 
     Raises:
-        ValueError: they do not, or a header is no header.
+        ValueError: what is wrong with them, as the end of `it has ...`.
     """
+    reader = Reader(content, start, end)
+    file = reader.struct()
+    groups = file.structs(4)
+    if 8 in file or 9 in file or len(groups) > _MAX_GROUPS:
+        raise ValueError("encryption, or too many groups of rows")
+    chunks = [_chunk(column, group.count(3), content, start) for group in groups for column in group.structs(1)]
+    if sum(group.count(3) for group in groups) != file.count(3):
+        raise ValueError("groups of rows that are not the rows of the table")
+    return Footer(n_rows=file.count(3), chunks=tuple(chunks))
+
+
+def _chunk(column: Struct, n_rows: int, content: bytes, end: int) -> Chunk:
+    if {1, 8, 9} & column.fields.keys():
+        raise ValueError("a column in another file, or an encrypted one")
+    said = column.struct(3)
+    name = ".".join(said.texts(3))
+    if said.fields.get(4) not in _CODECS:
+        raise ValueError(f"a column packed by another codec than {' or '.join(_CODECS.values())}")
+    first = said.count(9)
+    first = min(first, said.count(11)) if 11 in said else first
+    last = first + said.count(7)
+    if not 4 <= first <= last <= end:
+        raise ValueError("a column outside of its own bytes")
+    chunk = _pages(content, first, last, name, n_rows)
+    if chunk.n_values != said.count(5):
+        raise ValueError("pages that hold other values than their column")
+    return chunk
+
+
+def _pages(content: bytes, start: int, end: int, name: str, n_rows: int) -> Chunk:
+    """The pages that lie in `content[start:end]`, one behind the other and nothing else."""
     place, n_values, n_dictionary, n_bytes = start, 0, 0, 0
     for _ in range(MAX_PAGES):
         if place >= end:
             break
-        reader = _Reader(content, place, end)
+        reader = Reader(content, place, end)
         header = reader.struct()
-        kind, unpacked, packed = (_count(header.get(field)) for field in (_KIND, _UNPACKED, _PACKED))
-        inner = header.get(_HEADERS.get(kind, 0))
-        if not isinstance(inner, Mapping):
-            raise ValueError("a page is of no known kind")  # noqa: TRY004 (a file's fault)
-        values = _count(inner.get(_N_VALUES))
-        n_values, n_dictionary = (
-            (n_values, n_dictionary + values) if kind == _DICTIONARY else (n_values + values, n_dictionary)
-        )
-        n_bytes += unpacked
-        place = reader.place + packed
-    if place != end:
-        raise ValueError("the pages of a column do not end where it ends, or are too many")
-    return Pages(n_values=n_values, n_dictionary=n_dictionary, n_bytes=n_bytes)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError("a page has a size that is no count")
-    return value
-
-
-class _Reader:
-    """Thrift's compact protocol, forward, never behind `end`."""
-
-    def __init__(self, content: bytes, place: int, end: int) -> None:
-        self._content = content
-        self._end = end
-        self.place = place
-
-    def struct(self, depth: int = 0) -> Struct:
-        """Its fields by number; texts and lists are passed over."""
-        if depth > _MAX_DEPTH:
-            raise ValueError("a header is nested too deep")
-        found: dict[int, int | Struct | None] = {}
-        number = 0
-        for _ in range(_MAX_FIELDS):
-            first = self._byte()
-            if first == 0:
-                return found
-            kind, step = first & 0x0F, first >> 4
-            number = number + step if step else self._zigzag()
-            found[number] = self._value(kind, depth)
-        raise ValueError("a header has too many fields")
-
-    def _value(self, kind: int, depth: int) -> int | Struct | None:
-        simple: dict[int, Callable[[], int]] = {
-            1: lambda: 1,
-            2: lambda: 0,
-            3: self._byte,
-            4: self._zigzag,
-            5: self._zigzag,
-            6: self._zigzag,
-        }
-        if kind in simple:
-            return simple[kind]()
-        if kind == 7:
-            self._skip(8)
-        elif kind == 8:
-            self._skip(self._varint())
-        elif kind in {9, 10}:
-            self._skip_list(depth)
-        elif kind == 12:
-            return self.struct(depth + 1)
+        kind = header.count(1)
+        values = header.struct(_HEADERS.get(kind, 0)).count(1)
+        if kind == _DICTIONARY:
+            n_dictionary += values
         else:
-            raise ValueError("a header has a field of no known type")
-        return None
-
-    def _skip_list(self, depth: int) -> None:
-        first = self._byte()
-        count = first >> 4
-        count = self._varint() if count == 15 else count
-        if count > _MAX_FIELDS:
-            raise ValueError("a header has a list that is too long")
-        for _ in range(count):
-            if first & 0x0F in {1, 2}:
-                self._byte()
-            else:
-                self._value(first & 0x0F, depth + 1)
-
-    def _skip(self, count: int) -> None:
-        if count > _MAX_TEXT:
-            raise ValueError("a header has a text that is too long")
-        self.place += count
-
-    def _byte(self) -> int:
-        if not 0 <= self.place < self._end:
-            raise ValueError("a header is cut off")
-        self.place += 1
-        return self._content[self.place - 1]
-
-    def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if not byte & 0x80:
-                return value
-        raise ValueError("a header has a number without end")
-
-    def _zigzag(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
+            n_values += values
+        n_bytes += header.count(2)
+        place = reader.place + header.count(3)
+    if place != end:
+        raise ValueError("pages that do not end where their column ends, or too many")
+    return Chunk(name=name, n_rows=n_rows, n_values=n_values, n_dictionary=n_dictionary, n_bytes=n_bytes)

@@ -59,7 +59,7 @@ def has_rows_of_their_cells(bundle: Bundle) -> Iterable[Fault]:
     return met(bundle, "SUB404")
 
 
-@rule("SUB405", level="note")
+@rule("SUB405", requires=["SUB401"], level="note")
 def has_planned_rows_alone(bundle: Bundle) -> Iterable[Fault]:
     """The rows are those of the plan; others are not packed, and count for nothing.
 
@@ -93,16 +93,17 @@ def has_scores_of_its_queries(bundle: Bundle) -> Iterable[Fault]:
             yield Fault(code="SUB407", place=_place(each, column), problem=problem)
 
 
-@rule("SUB408", requires=[*_READ, "SUB201"])
+@rule("SUB408", requires=[*_READ, "SUB114", "SUB201"])
 def has_rows_of_its_model(bundle: Bundle) -> Iterable[Fault]:
     """Every row is about the weights, the architecture, the defences and the metric of this submission.
 
     Run `robustreid submit score DIR` again after a change of weights or of `model`.
     """
     description = bundle.description
-    if description is None or bundle.results is None or not bundle.has(description.weights):
+    digest = "" if description is None else bundle.sha256(description.weights)
+    if description is None or bundle.results is None or not digest:
         return
-    wanted = _identity(description, bundle.contents.sha256(description.weights))
+    wanted = _identity(description, digest)
     for each in bundle.results.measurements:
         for column, allowed in wanted.items() if each.status != "missing" else ():
             if each.row.get(column) not in allowed:

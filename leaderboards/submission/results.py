@@ -162,7 +162,7 @@ def _queries(table: pa.Table, name: str, cell_id: str, faults: list[Fault]) -> d
         return {}
 
 
-def texts_of(results: Results, contents: Contents) -> Iterator[tuple[str, str]]:
+def texts_of(results: Results, grid: str) -> Iterator[tuple[str, str]]:
     """Every text of the results with its place: the plan's, the rows', the queries' and the grid's, line by line."""
     for each in results.measurements:
         yield f"{PLAN}: {each.cell_id}", each.label
@@ -176,6 +176,5 @@ def texts_of(results: Results, contents: Contents) -> Iterator[tuple[str, str]]:
     for cell_id, queries in results.queries.items():
         for text in queries.ids:
             yield f"{RESULTS}/queries/{cell_id}.parquet: query_id", text
-    if GRID in contents.names():
-        for number, line in enumerate(contents.read(GRID).decode("utf-8", errors="backslashreplace").split("\n"), 1):
-            yield f"{GRID}:{number}", line.removesuffix("\r").replace("\t", " ")
+    for number, line in enumerate(grid.split("\n"), 1):
+        yield f"{GRID}:{number}", line.removesuffix("\r").replace("\t", " ")

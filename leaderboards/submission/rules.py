@@ -14,7 +14,7 @@ from .disguises import N_FIRST, disguise
 from .findings import BundleError, Fault, Finding, Level
 from .limits import MAX_FINDINGS
 from .manifest import Manifest, read_manifest, wrong_digests
-from .paths import DESCRIPTION, GRID, MANIFEST
+from .paths import DESCRIPTION, GRID, MANIFEST, PLAN
 from .schema import SubmissionFile, check_keys
 from .streams import read_exactly
 from .strict_yaml import read_yaml
@@ -55,6 +55,10 @@ class Bundle:
     def has(self, name: str) -> bool:
         """Whether a file is there that may be read."""
         return name in self.contents.names()
+
+    def is_unread(self, name: str) -> bool:
+        """Whether a file is there, and not read because of what was said of it already."""
+        return any(fault.place == name for fault in self.examined.faults)
 
     def _unless_broken(self, read: Callable[[], Read], otherwise: Read) -> Read:
         try:
@@ -110,10 +114,10 @@ class Bundle:
 
     @cached_property
     def results(self) -> Results | None:
-        """None where there are none."""
+        """None where there are none, or no plan that may be read."""
         from .results import has_results, read_results
 
-        if not has_results(self.contents):
+        if self.is_unread(PLAN) or not has_results(self.contents):
             return None
         return self._unless_broken(lambda: read_results(self.contents), None)
 
@@ -131,6 +135,10 @@ class Bundle:
             return ()
         name = self.description.weights
         return self._unless_broken(lambda: tuple(check_weights(self.contents, name)), ())
+
+    def sha256(self, name: str) -> str:
+        """The digest of a file; empty where it is none that can be read."""
+        return self._unless_broken(lambda: self.contents.sha256(name), "") if self.has(name) else ""
 
     @cached_property
     def _digests(self) -> tuple[Fault, ...]:

@@ -106,7 +106,7 @@ class AttackEntry(_Part):
 class SubmissionFile(_Part):
     """A whole `submission.yaml`."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Annotated[int, Field(alias="schema", strict=True, ge=1, le=1)]
     name: _Name
     title: _Line
     authors: _Lines

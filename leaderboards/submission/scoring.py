@@ -45,7 +45,9 @@ class Subject:
         root = None if self.root is None else str(self.root.resolve())
         values = grid_values(self.tracks, self._model(""), root=root, own=self.adaptive, only=only)
         variable = None if self.root is None else f"${{{DATA_VARIABLE}}}"
-        shown = grid_values(self.tracks, self._model("../"), root=variable, own=self.adaptive, only=only)
+        model = self._model("../")
+        model.pop("plugin", None)  # what is kept may be sent, and names no code
+        shown = grid_values(self.tracks, model, root=variable, own=self.adaptive, only=only)
         return make_grid(values, self.folder.resolve(), shown=shown)
 
     def _model(self, up: str) -> dict[str, Any]:

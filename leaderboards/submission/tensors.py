@@ -100,9 +100,11 @@ def _tensors(header: Any) -> list[_Tensor]:
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"has an entry {shown(key, 60)!r} that is no dtype, shape and data_offsets")
         offsets = entry["data_offsets"]
+        if not isinstance(entry["dtype"], str):
+            raise ValueError(f"has a dtype in {shown(key, 60)!r} that is no text")  # noqa: TRY004 (a file's fault)
         if not _are_counts(entry["shape"]) or not _are_counts(offsets) or len(offsets) != 2:
             raise ValueError(f"has a shape or offsets in {shown(key, 60)!r} that are no counts from 0")
-        found.append(_Tensor(name=key, kind=str(entry["dtype"]), begin=offsets[0], end=offsets[1]))
+        found.append(_Tensor(name=key, kind=entry["dtype"], begin=offsets[0], end=offsets[1]))
     if not found:
         raise ValueError("names no tensor")
     return sorted(found, key=lambda tensor: (tensor.begin, tensor.end))
