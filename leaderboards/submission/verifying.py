@@ -144,7 +144,7 @@ def verify(
         out = Path(temporary) / "run"
         run_grid(subject.grid(chosen), out, settings, reporter)
         again = {_pair(each): each for each in read_measurements(out)}
-        cells = tuple(_compared(claimed[pair], again.get(pair)) for pair in chosen)
+        cells = tuple(compared(claimed[pair], again.get(pair)) for pair in chosen)
     return Verification(content_sha256=content_sha256, seed=seed, n_cells=len(claimed), cells=cells)
 
 
@@ -152,7 +152,7 @@ def _pair(measurement: Measurement) -> Pair:
     return str(measurement.row["attack"]), str(measurement.row["epsilon_label"])
 
 
-def _compared(claimed: Measurement, again: Measurement | None) -> Recomputed:
+def compared(claimed: Measurement, again: Measurement | None) -> Recomputed:
     """A claim beside what was computed: it fails where the model keeps less than it claims.
 
     A claim that is too low is nobody's advantage, and no fault; a clean score that is another one means another model

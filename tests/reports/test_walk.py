@@ -156,9 +156,9 @@ def test_walk(shell: Shell, visit: Callable[..., Page]) -> None:
     )
     assert "credit goes to A. Finder" in said
     after = {row["model"]: row for row in shell.standings()}
-    worst = {row["model"]: float(row["score"]) for row in before}
-    assert float(after["my-defence"]["score"]) < worst["my-defence"]
-    assert float(after["undefended"]["score"]) == worst["undefended"]
+    worst = {row["model"]: float(row["mAP_worst"]) for row in before}
+    assert float(after["my-defence"]["mAP_worst"]) < worst["my-defence"]
+    assert float(after["undefended"]["mAP_worst"]) == worst["undefended"]
     shell("report", "board", "--track", "quick.yml", "--out", "site")
     page = visit(address)
     assert "A. Finder" in page.locator("main").inner_text()
