@@ -26,8 +26,9 @@ Kind = Literal["damaged", "large", "operator", "function", "external", "nan"]
 class ProgramError(InvalidFileError):
     """A program that is not run."""
 
-    def __init__(self, message: str, kind: Kind) -> None:
+    def __init__(self, message: str, kind: Kind = "damaged") -> None:
         super().__init__(message)
+        #: Lost where the error is raised anew with its place in a file in front, which takes a message alone.
         self.kind = kind
 
 

@@ -159,6 +159,14 @@ def test_problems_of_two_kinds_exit_with_the_request(write_grid: Callable[..., P
     assert len(said.splitlines()) == 2
 
 
+@pytest.mark.parametrize("content", [b"no program", b""])
+def test_a_broken_program_is_an_invalid_file(write_grid: Callable[..., Path], bench: Path, content: bytes) -> None:
+    """It is named with its place in the grid, as any other file that is not what it should be."""
+    (bench / "m.onnx").write_bytes(content)
+    with pytest.raises(InvalidFileError, match=r"grid\.yml:\d+: models\[0\].*The program '.*m\.onnx' "):
+        load_grid(write_grid())
+
+
 def test_a_zoo_model_is_found_and_checked(
     write_grid: Callable[..., Path], real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
