@@ -1,25 +1,29 @@
-"""Sessions of pytest in a folder of a team: two small models, a small data set, and a test file."""
+"""What a team has: a small model, a small data set, sessions of pytest, and a step of a job that runs the gate."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from ruamel.yaml import YAML
+
+ACTION = Path(__file__).resolve().parents[3] / ".github" / "actions" / "gate"
 
 #: Runs pytest on a folder: its path, then further arguments.
 RunPytest = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def write_linear(path: Path, n_features: int = 6, seed: int = 0) -> Path:
+def write_linear(path: Path, n_features: int = 6, seed: int = 0, scale: float = 1.0) -> Path:
     """An ONNX program: random linear features of 8x4 pixels; the fewer there are, the weaker it is."""
-    weights = np.random.default_rng(seed).standard_normal((96, n_features)).astype(np.float32)
+    weights = np.float32(scale) * np.random.default_rng(seed).standard_normal((96, n_features)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["x"], ["m"]), helper.make_node("MatMul", ["m", "w"], ["y"])],
         "linear",
@@ -51,6 +55,12 @@ def write_model() -> Callable[..., Path]:
     return write_linear
 
 
+@pytest.fixture(scope="session")
+def write_data() -> Callable[..., Path]:
+    """Writes a data set."""
+    return write_people
+
+
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `model.onnx`, `other.onnx` and the data set `mini`, of 24 people."""
@@ -79,3 +89,58 @@ def run_pytest(tmp_path_factory: pytest.TempPathFactory) -> RunPytest:
         return subprocess.run(command, cwd=folder, env=kept | own, capture_output=True, text=True, timeout=300)
 
     return run
+
+
+class GateStep:
+    """A step of a job in a folder: runs the gate, and keeps what GitHub would have shown."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.code = -1
+        self.log = self.summary = ""
+        self.outputs: dict[str, str] = {}
+
+    def __call__(self, **inputs: str) -> GateStep:
+        """Run it with the action's defaults and these inputs."""
+        files = {name: self.folder / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+        for file in files.values():
+            file.write_text("")
+        defaults = {name: str(entry.get("default", "")) for name, entry in _inputs().items()}
+        given = defaults | {name.replace("_", "-"): value for name, value in inputs.items()}
+        environment = {
+            **{name: value for name, value in os.environ.items() if name not in {"MODEL", "DATA"}},
+            **{f"GATE_{name.replace('-', '_').upper()}": value for name, value in given.items()},
+            **{name: str(file) for name, file in files.items()},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ROBUSTREID_CACHE": str(self.folder / "cache"),
+        }
+        command = [str(ACTION / "gate.sh")]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
+        self.code, self.log = done.returncode, done.stdout + done.stderr
+        self.summary = files["GITHUB_STEP_SUMMARY"].read_text()
+        self.outputs = dict(_read_outputs(files["GITHUB_OUTPUT"].read_text()))
+        return self
+
+
+def _inputs() -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load((ACTION / "action.yml").read_text())["inputs"]
+    return found
+
+
+def _read_outputs(text: str) -> Iterator[tuple[str, str]]:
+    """Outputs in the form `name<<mark`, lines, `mark`."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        name, mark = line.split("<<")
+        value = []
+        for part in lines:
+            if part == mark:
+                break
+            value.append(part)
+        yield name, "\n".join(value)
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> GateStep:
+    """A step of a job in an empty folder."""
+    return GateStep(tmp_path)
