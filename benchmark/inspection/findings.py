@@ -8,8 +8,8 @@ from typing import Literal
 from ...attacks.reliability.thresholds import FLAGS
 
 #: `fine`; `note`: worth knowing, and no reason to doubt a number; `flag`: a reason to doubt; `fails`: the model cannot
-#: be scored; `skipped`: could not be looked at, the text says why.
-Verdict = Literal["fine", "note", "flag", "fails", "skipped"]
+#: be scored.
+Verdict = Literal["fine", "note", "flag", "fails"]
 
 #: The checks, in the order in which they are shown.
 CHECKS = (

@@ -11,7 +11,7 @@ from ..tables import text_table
 from .findings import Finding, Inspection
 
 #: How a verdict is shown: what is wrong catches the eye.
-_SHOWN = {"fine": "fine", "note": "note", "flag": "FLAG", "fails": "FAILS", "skipped": "skipped"}
+_SHOWN = {"fine": "fine", "note": "note", "flag": "FLAG", "fails": "FAILS"}
 
 
 def inspection_text(found: Inspection) -> str:

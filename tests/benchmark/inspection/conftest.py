@@ -92,7 +92,9 @@ def tiny() -> tuple[ModelSpec, nn.Module]:
     module = network(spec)
     assert isinstance(module, nn.Module)
     module.eval().requires_grad_(requires_grad=False)
-    return replace(spec, architecture=PLUGIN, plugin="in:memory", weights=None, sha256=""), module
+    # At half its size it is four times as fast, and still knows people.
+    spec = replace(spec, input_size=(64, 32), weights=None, sha256="")
+    return replace(spec, architecture=PLUGIN, plugin="in:memory"), module
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +128,9 @@ def twins(tiny: tuple[ModelSpec, nn.Module]) -> Callable[[str], tuple[ModelSpec,
     def give(name: str) -> tuple[ModelSpec, nn.Module]:
         if name not in made:
             made[name] = makers[name]()
-        return raw if name in {"0 to 255", "one size"} else spec, made[name]
+        # How much a wrong channel costs shows at the network's own size.
+        size = (128, 64) if name in {"0 to 255", "BGR"} else spec.input_size
+        return replace(raw if name in {"0 to 255", "one size"} else spec, input_size=size), made[name]
 
     return give
 
