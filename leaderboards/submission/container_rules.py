@@ -37,7 +37,7 @@ def holds_files_alone(bundle: Bundle) -> Iterable[Fault]:
 
 @rule("SUB004")
 def has_few_files(bundle: Bundle) -> Iterable[Fault]:
-    """There are at most 10,000 files.
+    """There are at most 2,000 files.
 
     Leave out what is no part of a submission.
     """

@@ -6,29 +6,21 @@ which nothing is.
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ... import UserError
 from ...benchmark.store.files import file_system_errors
 from .findings import BundleError, Fault, shown
-from .folders import list_folder, open_inside
-from .limits import MAX_RESULTS
-from .paths import DESCRIPTION, LIMITS, Entry, faults_of, part_of, strange_files
-from .streams import Part, Stream, chunks, wrong_size
-from .tars import BLOCK, GZIP_MAGIC, is_tar, walk
-from .zips import MAGIC, Member, list_zip, open_member
+from .readers import read_folder, read_tar, read_zip
+from .streams import Stream, chunks, wrong_size
+from .tars import BLOCK, GZIP_MAGIC, is_tar
+from .zips import MAGIC
 
 __all__ = ["BundleError", "Contents", "Examined", "Stream", "examine", "open_contents", "unpack"]
-
-
-#: Parts that a tar is walked to again for.
-_LARGE = ("weights", "program")
 
 
 class Contents(Protocol):
@@ -76,78 +68,6 @@ class Examined:
     kept_back: tuple[str, ...] = ()
 
 
-@dataclass(kw_only=True)
-class _Files:
-    """What the three kinds have in common."""
-
-    path: Path
-    is_archive: bool
-    sizes: dict[str, int]
-    _digests: dict[str, str] = field(default_factory=dict)
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(sorted(self.sizes))
-
-    def size(self, name: str) -> int:
-        return self.sizes[name]
-
-    def open(self, name: str) -> Stream:
-        raise NotImplementedError
-
-    def read(self, name: str) -> bytes:
-        content = b"".join(chunks(self.open(name)))
-        if len(content) != self.size(name):
-            raise wrong_size(name, "has another size than was listed")
-        return content
-
-    def sha256(self, name: str) -> str:
-        if name not in self._digests:
-            digest = hashlib.sha256()
-            for piece in chunks(self.open(name)):
-                digest.update(piece)
-            self._digests[name] = digest.hexdigest()
-        return self._digests[name]
-
-
-@dataclass(kw_only=True)
-class _Folder(_Files):
-    opened: BinaryIO | None = None
-
-    def open(self, name: str) -> Stream:
-        size = self.size(name)
-        self.close()
-        self.opened = open_inside(self.path, name)
-        return Part(self.opened, name, size)  # no more than was listed, where the file grows
-
-    def close(self) -> None:
-        if self.opened is not None:
-            self.opened.close()
-
-
-@dataclass(kw_only=True)
-class _Zip(_Files):
-    file: BinaryIO
-    members: dict[str, Member]
-
-    def open(self, name: str) -> Stream:
-        return open_member(self.file, self.members[name])
-
-
-@dataclass(kw_only=True)
-class _Tar(_Files):
-    """Small files were kept when it was listed; a large one is walked to again."""
-
-    file: BinaryIO
-    raw_names: dict[str, str]
-    kept: dict[str, bytes]
-
-    def open(self, name: str) -> Stream:
-        if name in self.kept:
-            return io.BytesIO(self.kept[name])
-        wanted = self.raw_names[name]
-        return next(stream for entry, _, stream in walk(self.file, self.path) if entry.name == wanted)
-
-
 @contextmanager
 def examine(path: Path) -> Iterator[Examined]:
     """A submission, listed; its files can be read until the block ends.
@@ -157,9 +77,9 @@ def examine(path: Path) -> Iterator[Examined]:
         BundleError: it is no submission at all, or more than is looked at.
     """
     if path.is_dir():
-        examined, folder = _folder(path)
+        folder, faults, kept_back = read_folder(path)
         try:
-            yield examined
+            yield Examined(contents=folder, faults=faults, kept_back=kept_back)
         finally:
             folder.close()
         return
@@ -217,93 +137,13 @@ def unpack(path: Path, into: Path) -> Path:
     return into
 
 
-def _folder(path: Path) -> tuple[Examined, _Folder]:
-    listing = list_folder(path)
-    faults, names = _judged(path, listing.entries, [], "")
-    sizes = {name: entry.size for name, entry in names.items()}
-    contents = _Folder(path=path, is_archive=False, sizes=sizes)
-    return Examined(contents=contents, faults=faults, kept_back=listing.kept_back), contents
-
-
 def _archive(file: BinaryIO, path: Path) -> Examined:
     first = file.read(BLOCK)
     if first.startswith(MAGIC):
-        return _zip(file, path)
+        zipped, faults = read_zip(file, path)
+        return Examined(contents=zipped, faults=faults)
     if first.startswith(GZIP_MAGIC) or is_tar(first):
-        return _tar(file, path)
+        tarred, faults = read_tar(file, path)
+        return Examined(contents=tarred, faults=faults)
     problem = "is neither a folder nor a zip, tar or tar.gz"
     raise BundleError(path, [Fault(code="SUB001", place=shown(path.name), problem=problem)])
-
-
-def _zip(file: BinaryIO, path: Path) -> Examined:
-    listing = list_zip(file, path)
-    entries = [member.entry for member in listing.members]
-    prefix = _prefix(entries)
-    faults, names = _judged(path, entries, listing.faults, prefix)
-    members = {member.entry.name.removeprefix(prefix): member for member in listing.members}
-    contents = _Zip(
-        path=path,
-        is_archive=True,
-        sizes={name: entry.size for name, entry in names.items()},
-        file=file,
-        members={name: members[name] for name in names},
-    )
-    return Examined(contents=contents, faults=faults)
-
-
-def _tar(file: BinaryIO, path: Path) -> Examined:
-    entries: list[Entry] = []
-    faults: list[Fault] = []
-    kept: dict[str, bytes] = {}
-    n_kept = 0
-    for entry, problem, stream in walk(file, path):
-        entries.append(entry)
-        if problem:
-            faults.append(Fault(code="SUB001", place=shown(entry.name), problem=problem))
-        # The packed folder may be a part of the name still.
-        part = part_of(entry.name) or part_of(entry.name.partition("/")[2])
-        if part is not None and part not in _LARGE and entry.size <= LIMITS[part]:
-            n_kept += entry.size
-            if n_kept > MAX_RESULTS:
-                many = f"has more than {MAX_RESULTS:,} bytes of results"
-                raise BundleError(path, [Fault(code="SUB005", place="the whole", problem=many)])
-            kept[entry.name] = b"".join(chunks(stream))
-    prefix = _prefix(entries)
-    judged, names = _judged(path, entries, faults, prefix)
-    contents = _Tar(
-        path=path,
-        is_archive=True,
-        sizes={name: entry.size for name, entry in names.items()},
-        file=file,
-        raw_names={name: entry.name for name, entry in names.items()},
-        kept={name: kept[entry.name] for name, entry in names.items() if entry.name in kept},
-    )
-    return Examined(contents=contents, faults=judged)
-
-
-def _prefix(entries: Sequence[Entry]) -> str:
-    """`mine/` where an archive holds one folder `mine` with the submission in it; else nothing."""
-    tops = {entry.name.partition("/")[0] for entry in entries}
-    if len(tops) != 1 or any(entry.name == DESCRIPTION for entry in entries):
-        return ""
-    return f"{tops.pop()}/"
-
-
-def _judged(
-    path: Path, entries: Sequence[Entry], before: Sequence[Fault], prefix: str
-) -> tuple[tuple[Fault, ...], dict[str, Entry]]:
-    """All that is wrong with the entries, and the files that may be read by the names that they have here."""
-    faults = [*before, *faults_of(entries)]
-    inner = [replace(entry, name=entry.name.removeprefix(prefix)) for entry in entries]
-    faults += strange_files(inner)
-    if any(fault.place == "the whole" for fault in faults):
-        raise BundleError(path, faults)
-    wrong = {fault.place.removeprefix(prefix) for fault in faults}
-    names = {
-        entry.name.removeprefix(prefix): entry
-        for entry in entries
-        if entry.kind == "file"
-        and part_of(entry.name.removeprefix(prefix))
-        and entry.name.removeprefix(prefix) not in wrong
-    }
-    return tuple(dict.fromkeys(faults)), names

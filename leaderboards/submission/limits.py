@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: Files of a submission: two a cell, and a few more.
-MAX_FILES = 10_000
+#: Files of a submission: two a cell, and a few more. A track has some ten cells.
+MAX_FILES = 2_000
 #: Bytes of all files together, as they lie on a disk once they are unpacked: a plain zip has room for them.
 MAX_TOTAL = (2 << 30) - (16 << 20)
 #: Bytes of the weights or the program; read as a stream.
@@ -37,16 +37,17 @@ MAX_NESTING = 12
 MAX_EVENTS = 4_000
 
 #: Rows of a table of queries: more than any set has.
-MAX_QUERIES = 200_000
+MAX_QUERIES = 50_000
 #: Flags of a row.
 MAX_FLAGS = 64
 #: Characters of a text in a row, and of an image's path.
 MAX_CHARACTERS = 4096
 MAX_ID = 300
-#: Bytes of a table's list of columns, and of the table when it is unpacked; pages of a column.
-MAX_FOOTER = 1 << 20
+#: Bytes of a table's list of columns, and of the table when it is unpacked.
+MAX_FOOTER = 128 << 10
 MAX_UNPACKED = 64 << 20
-MAX_PAGES = 1000
+#: Rows of a page on average, and pages besides: a dictionary, and one of what is left.
+MIN_PAGE_ROWS, MORE_PAGES = 4, 3
 
 #: Bytes that are read at once.
 CHUNK = 1 << 20

@@ -10,6 +10,7 @@ from typing import Any
 
 from .contents import Contents
 from .findings import Fault
+from .limits import MAX_FILES
 from .paths import MANIFEST
 from .strict_json import read_json
 
@@ -40,6 +41,8 @@ def _digests(found: Any) -> Mapping[str, str]:
         raise ValueError("is no mapping of version and files")
     if found["version"] != VERSION or isinstance(found["version"], bool):
         raise ValueError(f"has another version than {VERSION}, the only one that there is")
+    if len(found["files"]) > MAX_FILES:
+        raise ValueError(f"lists more than {MAX_FILES:,} files")
     if not all(isinstance(digest, str) and _SHA256.fullmatch(digest) for digest in found["files"].values()):
         raise ValueError("has a digest that is not 64 hexadecimal digits")
     return {str(name): digest for name, digest in found["files"].items()}

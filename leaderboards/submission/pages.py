@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .limits import MAX_PAGES
+from .limits import MIN_PAGE_ROWS, MORE_PAGES
 from .thrift import Reader, Struct
 
 #: `CompressionCodec`: what `robustreid run` writes; others can unpack to anything.
@@ -50,7 +50,7 @@ def read_footer(content: bytes, start: int, end: int) -> Footer:
     reader = Reader(content, start, end)
     file = reader.struct()
     groups = file.structs(4)
-    if 8 in file or 9 in file or len(groups) > _MAX_GROUPS:
+    if 8 in file or 9 in file or len(groups) > min(_MAX_GROUPS, max(file.count(3), 1)):
         raise ValueError("encryption, or too many groups of rows")
     chunks = [_chunk(column, group.count(3), content, start) for group in groups for column in group.structs(1)]
     if sum(group.count(3) for group in groups) != file.count(3):
@@ -79,7 +79,7 @@ def _chunk(column: Struct, n_rows: int, content: bytes, end: int) -> Chunk:
 def _pages(content: bytes, start: int, end: int, name: str, n_rows: int) -> Chunk:
     """The pages that lie in `content[start:end]`, one behind the other and nothing else."""
     place, n_values, n_dictionary, n_bytes = start, 0, 0, 0
-    for _ in range(MAX_PAGES):
+    for _ in range(n_rows // MIN_PAGE_ROWS + MORE_PAGES):
         if place >= end:
             break
         reader = Reader(content, place, end)

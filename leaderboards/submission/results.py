@@ -16,7 +16,7 @@ from ...benchmark.store.runs import PlannedCell, planned_cell
 from ..measurements import Measurement, Queries, make_queries, measurement_of
 from .contents import Contents
 from .findings import Fault, shown
-from .limits import MAX_CHARACTERS, MAX_FILES, MAX_FLAGS
+from .limits import MAX_CHARACTERS, MAX_FILES, MAX_FINDINGS, MAX_FLAGS
 from .paths import GRID, PLAN, RESULTS, part_of
 from .strict_json import read_json
 from .tables import QUERIES, ROWS, read_table
@@ -66,6 +66,8 @@ def read_results(contents: Contents) -> Results:
         part, cell_id = part_of(name), name.rpartition("/")[2].removesuffix(".parquet")
         if part not in {"cell", "queries"}:
             continue
+        if len(faults) > MAX_FINDINGS:
+            break  # nobody needs to know of more
         if cell_id not in planned:
             stray.append(name)
         table, fault = read_table(contents.read(name), name, ROWS if part == "cell" else QUERIES)

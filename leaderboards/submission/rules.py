@@ -54,11 +54,19 @@ class Bundle:
 
     def has(self, name: str) -> bool:
         """Whether a file is there that may be read."""
-        return name in self.contents.names()
+        return name in self._names
 
     def is_unread(self, name: str) -> bool:
         """Whether a file is there, and not read because of what was said of it already."""
-        return any(fault.place == name for fault in self.examined.faults)
+        return name in self._unread
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.contents.names())
+
+    @cached_property
+    def _unread(self) -> frozenset[str]:
+        return frozenset(fault.place for fault in self.examined.faults)
 
     def _unless_broken(self, read: Callable[[], Read], otherwise: Read) -> Read:
         try:

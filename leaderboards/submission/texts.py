@@ -9,7 +9,10 @@ from typing import Literal
 Hostility = Literal["control", "markup"]
 
 #: What begins a tag, a comment or an entity of HTML, or a link or an image of Markdown.
-_MARKUP = re.compile(r"<[A-Za-z/!?]|&#?[A-Za-z0-9]{1,32};|!\[|\]\(|(?:javascript|data|vbscript)\s*:", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"<[A-Za-z/!?]|&#[0-9A-Za-z]{1,9};|&[A-Za-z][0-9A-Za-z]{1,31};|!\[|\]\(|(?:java|vb)script\s*:|data:[a-z]+/",
+    re.IGNORECASE,
+)
 #: Categories of Unicode: control, format (direction, zero width), surrogate, private, line and paragraph separator.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 #: Letters that nobody sees, though Unicode calls them letters, marks or symbols.

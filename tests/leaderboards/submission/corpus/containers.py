@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import struct
@@ -43,7 +44,7 @@ def folders(of: Any) -> Cases:  # noqa: C901 (a table with what its cells need)
     def crowd(path: Path) -> None:
         folder = path / "results" / "cells"
         folder.mkdir(parents=True)
-        for number in range(10_001):
+        for number in range(2_001):
             os.link(path / "submission.yaml", folder / f"{number}.parquet")
 
     def deep(path: Path) -> None:
@@ -172,8 +173,8 @@ def tars(of: Any) -> Cases:  # noqa: C901 (a table with what its cells need)
         return lambda make, folder: make.tar(folder, [(make.info(name, size, **given), b"\0" * size)])
 
     def packed(data: bytes, name: str = "mine.tgz") -> Any:
-        def build(make: Any, folder: Path) -> Any:
-            (folder / name).write_bytes(make.gzip(data))
+        def build(_make: Any, folder: Path) -> Any:
+            (folder / name).write_bytes(gzip.compress(data))
             return folder / name
 
         return build
@@ -231,7 +232,7 @@ def tars(of: Any) -> Cases:  # noqa: C901 (a table with what its cells need)
         "tar: an absolute path": of.case(also("/model.onnx"), "SUB002", "SUB012"),
         "tar: a path twice": of.case(also("submission.yaml"), "SUB010"),
         "tar: a bomb": of.case(packed(bomb()), "SUB006"),
-        "tar: too many files": of.case(plain(headers(10_001)), "SUB004"),
+        "tar: too many files": of.case(plain(headers(2_001)), "SUB004"),
         "tar: extended headers without end": of.case(plain(endless(b"x")), "SUB001"),
         "tar: extended headers that are a bomb": of.case(packed(endless(b"x")), "SUB006"),
         "tar: a huge file": of.case(packed(huge()), "SUB005"),

@@ -245,6 +245,9 @@ def manifests(of: Any) -> Cases:
         "manifest: a list": manifest(lambda _: b"[]", "SUB302"),
         "manifest: a key twice": manifest(lambda _: b'{"version": 1, "version": 1, "files": {}}', "SUB302"),
         "manifest: another version": manifest(lambda found: found.update(version=2), "SUB302"),
+        "manifest: too many files": manifest(
+            lambda f: f["files"].update({str(number): "0" * 64 for number in range(2_001)}), "SUB302"
+        ),
         "manifest: no digest": manifest(lambda found: found["files"].update({"submission.yaml": "x"}), "SUB302"),
         "manifest: a wrong digest": manifest(wrong, "SUB303"),
         "manifest: a wrong digest in a tar": manifest(wrong, "SUB303", pack="tgz"),
