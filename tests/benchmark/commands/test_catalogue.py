@@ -14,6 +14,7 @@ from robustreid.attacks.catalogue import PRESETS
 from robustreid.attacks.presets import FITTED
 from robustreid.benchmark.cli import COMMANDS, LISTS
 from robustreid.benchmark.datasets.catalogue import FORMATS
+from robustreid.leaderboards.track import track_names
 from robustreid.models.catalogue import ARCHITECTURES
 from robustreid.models.defences.catalogue import DEFENCES
 from robustreid.models.registry import load_reference
@@ -79,6 +80,7 @@ def test_no_help_loads_what_is_slow(command: Callable[..., list[str]]) -> None:
         ("attacks", [*PRESETS, "auto", *FITTED, *(record["name"] for record in list_foreign())]),
         ("datasets", FORMATS.names()),
         ("defences", DEFENCES.names()),
+        ("tracks", list(track_names())),
     ],
 )
 def test_every_list_names_all_there_is(
@@ -94,7 +96,7 @@ def test_every_list_names_all_there_is(
 
 def test_every_kind_of_list_is_tested() -> None:
     """A list that is added is added to the test above; each reference resolves to records with names."""
-    assert sorted(LISTS) == ["attacks", "datasets", "defences", "models"]
+    assert sorted(LISTS) == ["attacks", "datasets", "defences", "models", "tracks"]
     for reference in LISTS.values():
         assert all(record["name"] for record in load_reference(reference)())
 
