@@ -92,7 +92,7 @@ def _checks(report: Report) -> list[str]:
     verdict = "**refused**" if report.errors else "valid"
     counted = f"{len(report.errors)} errors, {len(report.notes)} notes: {verdict}."
     rows = [
-        (finding.code, finding.level, escaped(finding.place), escaped(f"{finding.problem}; {finding.remedy}"))
+        (finding.code, finding.level, escaped(finding.place), escaped(f"{finding.problem}. {finding.remedy}."))
         for finding in findings[:50]
     ]
     return [counted, "", *_table(("code", "level", "place", "what"), rows)]

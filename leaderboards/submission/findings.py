@@ -42,9 +42,10 @@ class Finding:
             object.__setattr__(self, name, shown(getattr(self, name), 1000))
 
     def __str__(self) -> str:
-        """One line: `SUB105 submission.yaml:3: licence: 'GPL' is not known; write GPL-3.0-only.`."""
+        """One line: `SUB105 submission.yaml:3: licence: 'GPL' is not known. Write GPL-3.0-only.`."""
         mark = "" if self.level == "error" else " (note)"
-        return f"{self.code}{mark} {self.place}: {self.problem}; {self.remedy}."
+        stop = "" if self.problem.endswith("?") else "."
+        return f"{self.code}{mark} {self.place}: {self.problem}{stop} {self.remedy}."
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""

@@ -25,7 +25,7 @@ def track_problems(description: Description, measurements: Sequence[Measurement]
                 "note",
                 f"{DESCRIPTION}: track",
                 f"{name!r} does not ship with this version",
-                "score and verify it with --track FILE, or choose one of `robustreid ls tracks`",
+                "Score and verify it with --track FILE, or choose one of `robustreid ls tracks`",
             )
     try:
         grid_values(tracks, {}) if tracks else {}
@@ -35,7 +35,7 @@ def track_problems(description: Description, measurements: Sequence[Measurement]
             "error",
             f"{DESCRIPTION}: track",
             str(error).rstrip("."),
-            "name tracks that differ in radius alone",
+            "Name tracks that differ in radius alone",
         )
         return
     if measurements:
@@ -52,7 +52,7 @@ def _rows_of(track: Track, measurements: Sequence[Measurement]) -> Iterator[Find
             "error",
             RESULTS,
             f"no row belongs to {track.key}: {why}",
-            "run `robustreid submit score` with this version and the track's data",
+            "Run `robustreid submit score` with this version and the track's data",
         )
         return
     missing = []
@@ -66,7 +66,7 @@ def _rows_of(track: Track, measurements: Sequence[Measurement]) -> Iterator[Find
             "note",
             RESULTS,
             f"{track.key} is incomplete, without {', '.join(missing)}: it gets no place",
-            "score it again; what stands is kept",
+            "Score it again; what stands is kept",
         )
 
 

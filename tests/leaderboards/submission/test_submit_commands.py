@@ -106,7 +106,7 @@ def test_check_says_everything_at_once(call: Any, make: Any, making: Any, tmp_pa
     assert done.returncode == 4
     assert [line.split()[0] for line in done.stdout.splitlines()] == wanted
     assert (
-        "SUB109 submission.yaml:8: licence: the licence 'mitt' is not known. Did you mean 'MIT'?; Write" in done.stdout
+        "SUB109 submission.yaml:8: licence: the licence 'mitt' is not known. Did you mean 'MIT'? Write" in done.stdout
     )
     assert done.stderr == "mine: not valid, 5 errors, 0 notes.\n"
     records = json.loads(call("check", "mine", "--json").stdout)
