@@ -146,7 +146,7 @@ def markdown_text(standings: Standings, empty: str = "") -> str:
 def latex_text(standings: Standings, empty: str = "") -> str:
     r"""For a paper: a `table*` with rules of booktabs, the head as its caption; ASCII alone, no other package."""
     table = board_table(standings)
-    kept = [index for index in range(len(table.titles)) if index < 2 or any(row[index] != "-" for row in table.rows)]
+    kept = [index for index in range(len(table.titles)) if index < 2 or _says_something(table.column(index)[1:])]
     letters = "".join("l" if table.titles[index] in _WORDS else "r" for index in kept)
     caption = " ".join(f"\\emph{{{fact.name}:}} {latex(fact.text, 1000)}." for fact in facts(standings))
     lines = [
@@ -158,8 +158,12 @@ def latex_text(standings: Standings, empty: str = "") -> str:
     ]
     if table.rows:
         lines += [f"\\begin{{tabular}}{{{letters}}}", "\\toprule"]
-        lines += [f"{' & '.join(latex(table.titles[index]) for index in kept)} \\\\", "\\midrule"]
-        lines += [f"{' & '.join(latex(row[index]) for index in kept)} \\\\" for row in table.rows]
+        lines += [f"{' & '.join(_stacked(table.titles[index], ' ') for index in kept)} \\\\", "\\midrule"]
+        for row in table.rows:
+            cells = [
+                latex(row[index]) if table.titles[index] in _WORDS else _stacked(row[index], " [") for index in kept
+            ]
+            lines.append(f"{' & '.join(cells)} \\\\")
         lines += ["\\bottomrule", "\\end{tabular}"]
     else:
         lines.append(f"{latex(empty, 1000)}")
@@ -168,6 +172,20 @@ def latex_text(standings: Standings, empty: str = "") -> str:
         lines.append("\\par\\smallskip\\raggedright")
         lines += [f"{note}\\par" for note in said]
     return "\n".join([*lines, "\\end{table*}"]) + "\n"
+
+
+def _says_something(cells: Sequence[str]) -> bool:
+    """Whether a column is worth its width in a paper: not where all is unknown, or of one's own runs."""
+    return not set(cells) <= {"-", "own run"}
+
+
+def _stacked(text: str, sign: str) -> str:
+    """A number above its interval, the words of a title above each other: a paper is narrow."""
+    head, found, rest = text.partition(sign)
+    if not found:
+        return latex(text)
+    small = "" if sign == " " else "\\tiny "
+    return f"\\shortstack[r]{{{latex(head)}\\\\{{{small}{latex(sign.strip() + rest)}}}}}"
 
 
 #: What `--format` takes beside `table`, which asks for the terminal.

@@ -18,7 +18,7 @@ def why_empty(standings: Standings, entries: Sequence[Entry]) -> str:
     rows = [m for entry in entries for m in entry.measurements if m.status != "missing"]
     if not rows:
         return f"{head}: there is no row at all yet; run its cells first (`robustreid status DIR` says how far)."
-    nearest = min(rows, key=lambda m: (_distance(m, track), m.cell_id))
+    nearest = min(rows, key=lambda m: (_distance(m, track), not is_at(m.row, track.threat), m.cell_id))
     found = [*differences(nearest.row, track), *_of_attack(nearest, track)]
     named = f"{nearest.row['attack']} at {nearest.row['epsilon_label']} against {nearest.model}"
     return f"{head}: the nearest of {len(rows):,} rows, {named}, has {'; '.join(found) or 'no score'}."

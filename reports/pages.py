@@ -138,8 +138,15 @@ def _template(name: str) -> str:
 #: What templates may call.
 _USED: tuple[Callable[..., Any], ...] = (
     *(kept, heat, ends_text, row_id, board_address, model_address, attack_address, transfer_address),
-    *(standings.attacked, standings.critical_texts, standings.facts, standings.is_not_adaptive, standings.lowers),
-    *(standings.metric_title, standings.missing_text, standings.of_track, standings.place_text, standings.status_word),
+    *(standings.attacked, standings.critical_texts, standings.facts, standings.is_not_adaptive, standings.left_out),
+    *(
+        standings.lowers,
+        standings.metric_title,
+        standings.missing_text,
+        standings.of_track,
+        standings.place_text,
+        standings.status_word,
+    ),
 )
 
 

@@ -29,6 +29,8 @@ STATUSES = {
     "withdrawn": "withdrawn: its owners no longer give it out, and new work should not rest on it",
 }
 NOT_ADAPTIVE = "not adaptively evaluated"
+#: Of what the track does not ask for, how many attacks a text lists; the lowest.
+_LISTED = 3
 _NORMS = {"linf": "L-inf", "l2": "L2"}
 
 
@@ -236,6 +238,15 @@ def notes(standings: Standings) -> Iterator[str]:
             if not score.finder
         ]
         if known:
-            yield f"{row.label}: also known at this radius, and counted: {', '.join(known)}."
+            more = f" and {len(known) - _LISTED} that leave more" if len(known) > _LISTED else ""
+            yield f"{row.label}: also known at this radius, and counted: {', '.join(known[:_LISTED])}{more}."
+    for reason, labels in left_out(standings):
+        yield f"Left out: {', '.join(labels)}: {reason}."
+
+
+def left_out(standings: Standings) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Why some share no table with the rows, and who they are, a reason once."""
+    by_reason: dict[str, list[str]] = {}
     for left in standings.left_out:
-        yield f"Left out: {left.label}: {left.reason}."
+        by_reason.setdefault(left.reason, []).append(left.label)
+    return tuple((reason, tuple(labels)) for reason, labels in by_reason.items())

@@ -17,6 +17,7 @@ from ..leaderboards.track import Track, load_track, track_names
 from .curves import Chart, Line, Panel, Point
 from .leaderboard import why_empty
 from .results import Results
+from .standings import of_track
 
 #: How many lines of a chart with bands stand out: more bands than that hide each other.
 N_BANDS = 8
@@ -123,7 +124,7 @@ def entry_models(results: Results, entries: Sequence[Entry]) -> dict[str, str]:
 def make_track_boards(
     tracks: Sequence[TrackFile], entries: Sequence[Entry], models: Mapping[str, str]
 ) -> tuple[TrackBoard, ...]:
-    """The boards of tracks on which somebody stands, and of those that were asked for.
+    """The boards of tracks whose attacks were all planned for somebody, and of those that were asked for.
 
     Args:
         tracks: from `wanted_tracks`.
@@ -137,7 +138,7 @@ def make_track_boards(
     boards = []
     for found in tracks:
         standings = make_standings(found.track, entries)
-        if not standings.rows and not found.is_asked:
+        if not found.is_asked and not any(map(_is_planned, standings.rows)):
             continue
         is_alone = names[found.track.name.casefold()] == 1
         boards.append(
@@ -151,6 +152,11 @@ def make_track_boards(
             )
         )
     return tuple(boards)
+
+
+def _is_planned(row: Standing) -> bool:
+    """Whether somebody meant to run the whole track for a model: the curve of another radius is no grid of this one."""
+    return all(score.status != "absent" for score in of_track(row))
 
 
 def _kinds(results: Results) -> list[Mapping[str, object]]:

@@ -126,6 +126,7 @@ def track_text(**changes: Any) -> str:
         "title": "Made-up people, gallery attacked at 4/255",
         "status": "available",
         "side": "gallery",
+        "epsilon": "4/255",
         **changes,
     }
     return f"""name: {values["name"]}
@@ -144,7 +145,7 @@ protocol: market-v1
 side: {values["side"]}
 goal: untargeted
 norm: linf
-epsilon: 4/255
+epsilon: {values["epsilon"]}
 perturb_at: native
 references: other-side
 attacker_data: labelled query

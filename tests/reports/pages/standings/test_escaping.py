@@ -21,7 +21,23 @@ from robustreid.reports.formats import render
 #: What LaTeX output may hold: ours, and the characters and accents that texts turn into.
 COMMANDS = {
     *("begin", "end", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label", "emph", "toprule"),
-    *("midrule", "bottomrule", "par", "smallskip", "raggedright", "ldots", "ss", "ae", "AE", "o", "O", "l", "L"),
+    *(
+        "midrule",
+        "bottomrule",
+        "par",
+        "smallskip",
+        "raggedright",
+        "shortstack",
+        "tiny",
+        "ldots",
+        "ss",
+        "ae",
+        "AE",
+        "o",
+        "O",
+        "l",
+        "L",
+    ),
     *("textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar"),
     *("r", "H", "v", "c"),
 }

@@ -81,8 +81,9 @@ def test_columns_without_content_are_left_out_of_latex(
 ) -> None:
     """A paper has no room for a column of hyphens."""
     text = render(standings_maker(small_track, [standing_maker(small_track, "a", 0.4, (1, 1))]), "latex")
-    assert "provenance" in text
+    assert "provenance" not in text
     assert "flags" not in text
+    assert "\\shortstack[r]{40.00\\\\{\\tiny {[}37.0, 43.0{]}}}" in text
 
 
 def test_intervals_are_rounded_outward(small_track: Track) -> None:

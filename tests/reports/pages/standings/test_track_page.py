@@ -50,7 +50,7 @@ def page_problems(page: Any, standings: Standings) -> list[str]:
         for text, attack in zip(cells[5:], (score for score in row.attacks if score.is_of_track), strict=False):
             value = attack.mAP
             wanted_text = attack.status if value is None else f"{100 * value.value:.2f}"
-            if text.split("[")[0] != wanted_text:
+            if text.split("[")[0].strip() != wanted_text:
                 found.append(f"{row.label}: {text!r} instead of {wanted_text!r} under {attack.attack}")
     shown_first = [row.label for row in standings.rows if row.is_complete]
     by_score = sorted((row for row in standings.rows if row.is_complete), key=lambda row: -row.worst.value)  # type: ignore[union-attr]

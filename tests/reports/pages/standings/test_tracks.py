@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from robustreid import UserError
 from robustreid.leaderboards.entries import read_entries
 from robustreid.leaderboards.standing import Standings
-from robustreid.leaderboards.track import track_names
+from robustreid.leaderboards.track import load_track, track_names
 from robustreid.reports.boards import make_boards
 from robustreid.reports.merging import find_sources, load_results
 from robustreid.reports.track_pages import track_files, track_values
 from robustreid.reports.tracks import (
     TrackBoard,
+    TrackFile,
     entry_models,
     find_tracks,
     leading,
@@ -54,6 +56,21 @@ def test_only_tracks_with_rows_have_a_page(make_track: Callable[..., Path], trac
     ]
     assert "side gallery (the track: query)" in boards[1].empty
     assert [board.stem for board in leading(boards, 2)] == ["mini-gallery-4-v1", "mini-gallery-4-v2"]
+
+
+def test_the_curve_of_one_radius_is_no_board_of_another(
+    make_track: Callable[..., Path],
+    make_run: Callable[..., Path],
+    track_cells: Callable[..., list[Any]],
+    tmp_path: Path,
+) -> None:
+    """Rows at 2/255 that only draw a curve make no page; a failed attack of a whole grid does."""
+    track = TrackFile(track=load_track(make_track(epsilon="2/255")), text="", is_asked=False, is_own=False)
+    runs = [make_run(tmp_path / "a", track_cells("a", 0.5))]
+    failed = track_cells("b", 0.5)
+    failed[0] |= {"k": 2, "status": "failed", "reason": "no"}
+    runs.append(make_run(tmp_path / "b", failed))
+    assert [len(make_track_boards([track], read_entries(found), {})) for found in (runs[:1], runs[1:])] == [0, 1]
 
 
 def test_entries_find_their_pages_by_their_cells(track_board: Path, track_run: Path) -> None:
