@@ -183,6 +183,8 @@ def test_a_zoo_model_is_found_and_checked(
 def test_every_shipped_grid_resolves(monkeypatch: pytest.MonkeyPatch, real_data: Path, tmp_path: Path) -> None:
     """Each recipe of the package is found by its name, and is called what its file is called."""
     monkeypatch.setenv("ROBUSTREID_TEST_DATA", str(real_data))
+    monkeypatch.setenv("MODEL", str(real_data / "weights" / "osnet_x0_25_msmt17.onnx"))
+    monkeypatch.setenv("DATA", str(real_data / "market1501-mini"))
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(name for name in shipped() if name.startswith("osnet-")):
         trained = tmp_path / "runs" / "train" / name / "weights.safetensors"
