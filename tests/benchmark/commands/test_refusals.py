@@ -54,7 +54,7 @@ LONG = "a" * 10_000
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
         (
             ("run", "mini"),
-            "Unknown grid 'mini'. Available: ama-real, auto, defences, demo, field, smoke, transfer. Or give the path of a ",
+            "Unknown grid 'mini'. Available: ama-real, auto, defences, demo, field, smoke, transfer. Or give the path",
         ),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),
