@@ -37,8 +37,8 @@ def row_record(standing: Standing, standings: Standings) -> dict[str, Value]:
         "is_complete": complete,
         "missing": missing_text(standing),
         "metric": track.metric,
-        **_estimate("score", standing.worst if complete else None),
-        "score_at_most": bound,
+        **_estimate("mAP_worst", standing.worst if complete else None),
+        "mAP_at_most": bound,
         "worst_attack": standing.worst_attack,
         **_estimate("rank1_worst", standing.worst_rank1 if complete else None),
         **_estimate("mAP_clean", standing.clean),
@@ -103,7 +103,7 @@ def _cell(value: Value) -> str:
 #: The names of `row_record`, in their order.
 COLUMNS: tuple[str, ...] = (
     *("track", "track_version", "place_first", "place_last", "model", "is_complete", "missing", "metric"),
-    *("score", "score_low", "score_high", "score_at_most", "worst_attack"),
+    *("mAP_worst", "mAP_worst_low", "mAP_worst_high", "mAP_at_most", "worst_attack"),
     *("rank1_worst", "rank1_worst_low", "rank1_worst_high"),
     *("mAP_clean", "mAP_clean_low", "mAP_clean_high", "rank1_clean", "rank1_clean_low", "rank1_clean_high"),
     *("area", "area_low", "area_high"),

@@ -49,13 +49,13 @@ def board_problems(rows: Board, run: Path, *, side: str = "gallery") -> list[str
                 found.append(f"{row['model']}: {shown} instead of {queries.mean()} under {cell.attack}")
         is_complete = len(scores) == 2
         means = [queries.mean() for queries in scores]
-        if is_complete is not bool(row["score"]) or (row["place_first"] == "") is is_complete:
-            found.append(f"{row['model']}: score {row['score']!r} from {len(scores)} of 2 attacks")
+        if is_complete is not bool(row["mAP_worst"]) or (row["place_first"] == "") is is_complete:
+            found.append(f"{row['model']}: score {row['mAP_worst']!r} from {len(scores)} of 2 attacks")
         elif is_complete:
             worst = np.min(scores, axis=0).mean() if side == "query" else min(means)
-            if abs(float(row["score"]) - worst) > 1e-12:
-                found.append(f"{row['model']}: score {row['score']} instead of {worst}")
-    order = [float(row["score"]) if row["score"] else -1.0 for row in rows]
+            if abs(float(row["mAP_worst"]) - worst) > 1e-12:
+                found.append(f"{row['model']}: score {row['mAP_worst']} instead of {worst}")
+    order = [float(row["mAP_worst"]) if row["mAP_worst"] else -1.0 for row in rows]
     found += ["order: the most robust does not stand first"] if order != sorted(order, reverse=True) else []
     for place, row in enumerate(rows, 1):
         if row["place_first"] and not int(row["place_first"]) <= place <= int(row["place_last"]):
@@ -83,7 +83,7 @@ def test_a_board_is_what_the_queries_say(
     assert board_problems(rows, track_run) == []
     assert (rows[2]["place_first"], rows[2]["place_last"]) == ("3", "3")
     assert rows[3]["missing"] == "incomplete: ama-ifgsm failed (a feature is not finite)"
-    assert rows[3]["score_at_most"]
+    assert rows[3]["mAP_at_most"]
 
 
 def test_a_board_sorted_the_wrong_way_is_found(
@@ -141,7 +141,7 @@ def test_a_leaderboard_directory_is_ranked_with_runs(
     assert shield["provenance"] == "sampled and verified"
     assert shield["found_by"] == "Charles Babbage: images"
     assert shield["worst_attack"] == "images"
-    assert float(shield["score"]) < float(shield["mAP_under_apgd"])
+    assert float(shield["mAP_worst"]) < float(shield["mAP_under_apgd"])
     assert rows["second-try"]["is_adaptively_evaluated"] == "false"
     assert rows["goat"]["provenance"] == "own run"
 

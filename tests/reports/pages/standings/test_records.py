@@ -25,7 +25,7 @@ def number_problems(standings: Standings, text: str) -> list[str]:
     found = []
     for standing, row in zip(standings.rows, rows_of(text), strict=True):
         wanted = {
-            "score": standing.worst.value if standing.is_complete and standing.worst else None,
+            "mAP_worst": standing.worst.value if standing.is_complete and standing.worst else None,
             "mAP_clean_low": standing.clean.low if standing.clean else None,
             **{f"mAP_under_{s.attack}": s.mAP.value if s.mAP else None for s in standing.attacks if s.is_of_track},
         }
@@ -43,7 +43,7 @@ def test_csv_has_every_number_in_full(sample_standings: Standings) -> None:
     assert [row["model"] for row in rows] == ["goat", "metric-at", "plain", "broken"]
     assert [(row["place_first"], row["place_last"]) for row in rows] == [("1", "2"), ("1", "2"), ("3", "3"), ("", "")]
     broken = rows[-1]
-    assert (broken["is_complete"], broken["score"], broken["score_at_most"]) == ("false", "", "0.3")
+    assert (broken["is_complete"], broken["mAP_worst"], broken["mAP_at_most"]) == ("false", "", "0.3")
     assert (broken["status_apgd"], broken["mAP_under_apgd"]) == ("failed", "")
     assert broken["missing"] == "incomplete: apgd failed (out of memory)"
     assert [row["is_adaptively_evaluated"] for row in rows] == ["", "false", "", ""]
@@ -71,7 +71,7 @@ def test_json_is_one_object(sample_standings: Standings, hostile_standings: Stan
     assert found["track"]["attacks"][0] == {"name": "ama-ifgsm", "version": 1, "parameters": {}}
     assert found["track"]["dataset"]["status"] == "available"
     assert [row["model"] for row in found["rows"]] == ["goat", "metric-at", "plain", "broken"]
-    assert found["rows"][2]["score"] == 0.05123456789
+    assert found["rows"][2]["mAP_worst"] == 0.05123456789
     assert found["rows"][0]["attacks"][-1]["finder"] == "Ada Lovelace"
     assert [point["epsilon_label"] for point in found["rows"][0]["curve"]] == ["0", "1/255", "2/255", "4/255", "8/255"]
     assert found["left_out"] == [{"model": "r50", "reason": "engine version 1 (the track: 2)"}]
