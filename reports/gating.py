@@ -52,8 +52,8 @@ def compare(
 
     Cells are joined on what they mean (data, protocol, attack, epsilon, side, seed ...), queries one by one. A score
     is worse where it fell by more than --max-drop and by more than chance: p < 0.05, paired over identities and
-    adjusted over all comparisons. What fell by less than can be told apart says how large a drop would have been
-    noticed. Where BASE is the name of a .parquet file that is not there, NEW becomes the baseline.
+    adjusted over all comparisons. Where nobody can tell, the smallest detectable drop is printed. Where BASE is the
+    name of a .parquet file that is not there, NEW becomes the baseline.
 
     \b
     Examples:

@@ -73,7 +73,8 @@ def make_side(make_run: MakeRun) -> Callable[[Path, Sequence[Mapping[str, Any]]]
             made = {**DEFAULTS, **given}
             queries = queries_of(made)
             about = {key: value for key, value in made.items() if key not in DEFAULTS}
-            change = {"engine_version": 2, **made["row"]}
+            about["engine_version"] = 2
+            change = dict(made["row"])
             if about.get("status", "done") == "done":
                 columns = {"mAP": "ap", "mAP_trapezoid": "ap_trapezoid", "mINP": "inp", "rank1": "first_rank"}
                 states = ("clean", "attacked")
@@ -90,7 +91,7 @@ def make_side(make_run: MakeRun) -> Callable[[Path, Sequence[Mapping[str, Any]]]
         listed = json.loads((run / "plan.json").read_text())["cells"]
         for cell, change in zip(listed, changes, strict=True):
             file = run / "cells" / f"{cell['cell_id']}.parquet"
-            if file.exists():
+            if change and file.exists():
                 row = pq.read_table(file).to_pylist()[0]
                 RunDirectory(run).write_table(file, pa.Table.from_pylist([row | change], schema=ROW_SCHEMA))
         return run

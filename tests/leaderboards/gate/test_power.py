@@ -130,13 +130,13 @@ def check_missing(gate: Gate) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer flips, enough for p-values that 21 comparisons can be significant by."""
-    monkeypatch.setattr(judging, "paired_test", partial(paired_test, flips=4_000))
+    monkeypatch.setattr(judging, "paired_test", partial(paired_test, flips=2_000))
 
 
 @pytest.mark.usefixtures("quick")
 def test_drops_are_found_and_nothing_else_is() -> None:
     """On a few draws."""
-    check_gate(compare, 12)
+    check_gate(compare, 20)
     check_missing(compare)
 
 
@@ -174,14 +174,14 @@ def unpaired_test(
 ) -> PairedTest:
     """Planted: each side is a sample of its own, as if other people had been asked."""
     order = np.random.default_rng(1).permutation(len(base))
-    return paired_test(base, new[order], identities, flips=4_000)
+    return paired_test(base, new[order], identities, flips=2_000)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_gate_that_is_upside_down_is_found() -> None:
     """It calls rises drops, and does not pass the same check."""
     with pytest.raises(AssertionError):
-        check_gate(upside_down, 5)
+        check_gate(upside_down, 3)
 
 
 def test_a_gate_that_counts_what_is_missing_as_zero_is_found() -> None:
@@ -194,4 +194,4 @@ def test_an_unpaired_test_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """It finds too little to pass the same check."""
     monkeypatch.setattr(judging, "paired_test", unpaired_test)
     with pytest.raises(AssertionError):
-        check_gate(compare, 5)
+        check_gate(compare, 3)
