@@ -21,15 +21,16 @@ ACTION = Path(__file__).resolve().parents[3] / ".github" / "actions" / "gate"
 RunPytest = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def write_linear(path: Path, n_features: int = 6, seed: int = 0, scale: float = 1.0) -> Path:
+def write_linear(path: Path, n_features: int = 6, seed: int = 0, overflows: bool = False) -> Path:
     """An ONNX program: random linear features of 8x4 pixels; the fewer there are, the weaker it is."""
-    weights = np.float32(scale) * np.random.default_rng(seed).standard_normal((96, n_features)).astype(np.float32)
+    weights = np.random.default_rng(seed).standard_normal((96, n_features)).astype(np.float32)
+    weights = np.full_like(weights, 3e38) if overflows else weights - weights.mean(axis=0)
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["x"], ["m"]), helper.make_node("MatMul", ["m", "w"], ["y"])],
         "linear",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3, 8, 4))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", n_features))],
-        [numpy_helper.from_array(weights - weights.mean(axis=0), "w")],
+        [numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())

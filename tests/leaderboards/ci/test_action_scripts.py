@@ -139,7 +139,7 @@ def test_what_is_wrong_is_an_error(step: Any) -> None:
 @pytest.mark.slow
 def test_a_first_baseline_has_no_holes(in_team: Any, write_model: Write) -> None:
     """Where a cell of the first run fails there is nothing to hold later ones against: exit code 3, and no file."""
-    write_model(in_team.folder / "broken.onnx", scale=5e37)
+    write_model(in_team.folder / "broken.onnx", overflows=True)
     (in_team.folder / "grid.yml").write_text(
         GRID.replace("models: [", "models: [{name: broken, weights: broken.onnx}, ")
     )
