@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "baseline": ("robustreid.reports.gating:baseline", "Keep the scores that later ones are held against."),
     "submit": ("robustreid.leaderboards.submission.commands:submit", "Send a model to a leaderboard, or take one in."),
     "data": ("robustreid.benchmark.datasets.commands:data", "Get weights of published models, checked by digest."),
-    "ls": ("robustreid.benchmark.commands:ls", "List models, attacks, data sets or defences."),
+    "ls": ("robustreid.benchmark.commands:ls", "List models, attacks, data sets, defences or tracks."),
     "version": ("robustreid.benchmark.commands:version", "Versions of this tool and what it runs on."),
 }
 

@@ -214,7 +214,7 @@ def status(directory: Path, as_json: bool) -> None:
 @click.argument("kind", type=click.Choice(list(LISTS)), metavar="KIND")
 @click.option("--json", "as_json", is_flag=True, help="Print one array of objects, each with `name`.")
 def ls(kind: str, as_json: bool) -> None:
-    """List what can stand in a grid: models (architectures and zoo), attacks, data set formats, or defences."""
+    """List what can stand in a grid (models: architectures and zoo, attacks, data set formats, defences), or tracks."""
     from .tables import listing
 
     records = load_reference(LISTS[kind])()

@@ -202,4 +202,4 @@ def _raise(results: Path, *, queries: bool) -> None:
                 place = table.column_names.index(name)
                 nothing = pa.array([None if old is None else 0.0 for old in table[name].to_pylist()], pa.float64())
                 table = table.set_column(place, table.schema.field(name), nothing)
-            pq.write_table(table, file)  # type: ignore[no-untyped-call]
+            pq.write_table(table, file)

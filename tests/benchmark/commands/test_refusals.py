@@ -24,7 +24,8 @@ LONG = "a" * 10_000
     [
         (
             ("foo",),
-            "Unknown command 'foo'. Available: demo, run, plan, status, train, plot, report, data, ls, version.",
+            "Unknown command 'foo'. Available: demo, run, plan, status, train, inspect, plot, report, leaderboard, compare, baseline, "
+            "submit, data, ls, version.",
         ),
         (("rum",), "Unknown command 'rum'. Did you mean 'run'? Available: "),
         (("\u202e",), r"Unknown command '\u202e'."),
@@ -62,11 +63,11 @@ LONG = "a" * 10_000
         (("status", "m.onnx"), "'m.onnx' is a file; give a folder for the run."),
         (
             ("ls", "model"),
-            "Invalid value for 'KIND': 'model' is not one of 'models', 'attacks', 'datasets', 'defences';",
+            "Invalid value for 'KIND': 'model' is not one of 'models', 'attacks', 'datasets', 'defences',",
         ),
         (
             ("ls",),
-            "Missing argument 'KIND'. Choose from: models, attacks, datasets, defences; see `robustreid ls --help`.",
+            "Missing argument 'KIND'. Choose from: models, attacks, datasets, defences, tracks; see `robustreid ls --help`.",
         ),
     ],
     ids=lambda value: str(value)[:40],
