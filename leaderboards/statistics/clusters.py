@@ -38,7 +38,7 @@ class Clusters:
         """Of the mean, identities taken as drawn independently; infinite where there is one identity alone.
 
         The linearised variance of a ratio with I / (I - 1) as correction: Cochran, Sampling Techniques (1977),
-        equation 6.4; the same as the cluster-robust error of a regression on a constant.
+        chapter 6; the same as the cluster-robust error of a regression on a constant.
         """
         n = len(self)
         if n < 2:

@@ -45,7 +45,7 @@ def benjamini_hochberg(p_values: ArrayLike) -> tuple[float, ...]:
     """
     found = _checked(p_values)
     order = np.argsort(found, kind="stable")
-    lowered = found[order] * len(found) / np.arange(1, len(found) + 1)
+    lowered = found[order] * (len(found) / np.arange(1, len(found) + 1))
     return _in_place(np.minimum.accumulate(lowered[::-1])[::-1], order)
 
 

@@ -78,14 +78,14 @@ def test_a_first_run_writes_the_baseline(in_team: Any) -> None:
 
 def cell(lower: float = 0.0, **given: Any) -> dict[str, Any]:
     """A cell of 24 people whose attacked scores are lower by so many points."""
+    scores = [0.4 + 0.2 * (identity % 7) / 6 - lower / 100 - (identity % 5) / 400 for identity in range(24)]
     queries = []
-    for identity in range(24):
-        clean, attacked = 0.8, 0.4 + 0.2 * (identity % 7) / 6 - lower / 100 - (identity % 5) / 400
-        query = {"query_id": f"query/{identity}.png", "identity": identity, "camera": 1}
+    for identity, attacked in enumerate(scores):
+        query: dict[str, Any] = {"query_id": f"query/{identity}.png", "identity": identity, "camera": 1}
         for metric in ("ap", "ap_trapezoid", "inp", "first_rank"):
-            query |= {f"{metric}_clean": clean, f"{metric}_attacked": attacked}
+            query |= {f"{metric}_clean": 0.8, f"{metric}_attacked": attacked}
         queries.append(query | {"first_rank_clean": 1.0, "first_rank_attacked": 2.0})
-    mean = sum(query["ap_attacked"] for query in queries) / len(queries)
+    mean = sum(scores) / len(scores)
     return {"mAP_clean": 0.8, "mAP_attacked": mean, "side": "query", "queries": queries, **given}
 
 
