@@ -19,7 +19,7 @@ from .opening import Opened
 from .paths import RESULTS
 from .verifying import Verification
 
-#: A clean mAP further than this from all others of the board is worth a question, a fraction.
+#: A clean mAP further than this from all others, or a score as much above the best of them, is worth a question.
 _FAR = 0.15
 #: An attack that takes less than this share of the clean mAP did nothing, in a model that somebody calls robust.
 _NOTHING = 0.01
@@ -109,19 +109,26 @@ def _doubts(reviewed: Sequence[TrackReview], others: Sequence[Entry], sha256: st
     twins = [entry.label for entry in others if any(m.row.get("model_sha256") == sha256 for m in entry.measurements)]
     known = [entry.name for entry in ZOO.values() if entry.sha256 == sha256]
     if twins:
-        found.append(f"Its weights are those of {', '.join(twins[:5])} on the board.")
+        found.append(f"Its weights are those of {', '.join(twins[:5])}, which stands beside it.")
     if known:
         found.append(f"Its weights are those of {', '.join(known)}, which this package brings or knows.")
     for each in reviewed:
-        found += [f"{each.track.name}: {text}" for text in _track_doubts(each)]
+        found += [f"{each.track.name}: {text}" for text in track_doubts(each)]
     return found
 
 
-def _track_doubts(reviewed: TrackReview) -> list[str]:
+def track_doubts(reviewed: TrackReview) -> list[str]:
+    """What a maintainer should ask about a submission on one track, a sentence each."""
     standing, found = reviewed.standing, []
     if standing is None or standing.clean is None:
         return ["no row belongs to the track."]
     rivals = [row.clean.value for row in reviewed.standings.rows if row is not standing and row.clean is not None]
+    kept = [row.worst.value for row in reviewed.standings.rows if row is not standing and row.worst is not None]
+    if standing.worst is not None and kept and standing.worst.value > max(kept) + _FAR:
+        more = 100 * (standing.worst.value - max(kept))
+        found.append(
+            f"it keeps {100 * standing.worst.value:.2f} points, {more:.2f} more than the most robust of the others."
+        )
     if rivals and min(abs(standing.clean.value - value) for value in rivals) > _FAR:
         found.append(
             f"its clean mAP ({100 * standing.clean.value:.2f}) is more than {100 * _FAR:.0f} points from every other."
