@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ class Pair:
         """The true difference of the scores, a fraction."""
         return -self.lost * self.population.score
 
-    def cells(self, n_cells: int, n: int, random: np.random.Generator) -> list[tuple[NDArray[np.float64], ...]]:
+    def cells(self, n_cells: int, n: int, random: np.random.Generator) -> list[tuple[NDArray[Any], ...]]:
         """The base's and the new model's values in cells on the same people: one attack after the other, ever stronger.
 
         The people's levels of each model are the same throughout, raised to powers from 1 to 3; nothing is lost.

@@ -31,8 +31,8 @@ def enumerated(base: np.ndarray, new: np.ndarray, identities: list[int]) -> floa
     sums = [sum(new[i] - base[i] for i, who in enumerate(identities) if who == person) for person in people]
     reached = 0
     for signs in product((1, -1), repeat=len(people)):
-        reached += abs(sum(s * d for s, d in zip(signs, sums, strict=True))) >= abs(sum(sums)) - 1e-12
-    return reached / 2 ** len(people)
+        reached += int(abs(sum(s * d for s, d in zip(signs, sums, strict=True))) >= abs(sum(sums)) - 1e-12)
+    return float(reached / 2 ** len(people))
 
 
 PValue = Callable[[np.ndarray, np.ndarray, list[int]], float]
@@ -67,7 +67,7 @@ def test_a_sample_of_flips_is_near_the_enumeration() -> None:
 
 def test_signed_sums_are_sums_of_whole_identities() -> None:
     """Eight identities a byte and a rest of three: the drawn sums are those of all 2^11 choices, and balanced."""
-    values = 3.0 ** np.arange(11)
+    values = np.asarray(3.0 ** np.arange(11), dtype=np.float64)
     drawn = flips_module._some(values, 20_000, 0)
     assert set(drawn.tolist()) <= {
         sum(s * v for s, v in zip(signs, values, strict=True)) for signs in product((1, -1), repeat=11)
