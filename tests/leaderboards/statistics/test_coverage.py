@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,41 @@ def test_coverage_of_differences(make_population: Any, make_pair: Any, page: str
             check(right / 2000, 2000)
             row = f"difference | {'yes' if is_tilted else 'no'} | {score:.0%}".replace("%", " %")
             assert [right / 20] == pytest.approx(figures(page, row), abs=0.25)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewFound:
+    """People of whom a share is found, at a third on average, and the others hardly better than by chance."""
+
+    share: float
+    is_binary: bool = False
+
+    @property
+    def score(self) -> float:
+        """The mean of Beta(1.5, 3) for the share, and that of Beta(0.8, 100) for the others."""
+        return self.share / 3 + (1 - self.share) * 0.8 / 100.8
+
+    def sample(self, n: int, random: np.random.Generator) -> tuple[Any, Any]:
+        """Values (Q,) and identities (Q,) of n people."""
+        counts, is_found = 1 + random.binomial(7, random.beta(1, 2, n)), random.random(n) < self.share
+        levels = np.where(is_found, random.beta(1.5, 3, n), random.beta(0.8, 100, n))
+        identities = np.repeat(np.arange(n), counts)
+        spread = levels[identities]
+        return random.beta(np.maximum(8 * spread, 1e-9), 8 * (1 - spread)), identities
+
+
+@pytest.mark.slow
+def test_where_intervals_fall_short_in_two_thousand_sets(make_population: Any, page: str) -> None:
+    """As the page says: where a few people decide, intervals are right less often, or too often."""
+    common = {"score": 0.05, "is_binary": True, "is_tilted": True}
+    places = {
+        "few found": FewFound(share=0.03),
+        "more found": FewFound(share=0.1),
+        "alike": make_population(concentration=0.7, **common),
+        "less alike": make_population(concentration=2.0, **common),
+    }
+    for name, population in places.items():
+        assert 100 * coverage(mean_interval, population, 2000) == pytest.approx(figures(page, name)[0], abs=0.25)
 
 
 def test_the_page_names_the_numbers_in_use(page: str) -> None:
