@@ -96,19 +96,15 @@ def before(step: Any, make_run: MakeRun) -> Path:
 
 
 def test_a_regression_fails_the_step(step: Any, before: Path, make_run: MakeRun) -> None:
-    """Exit code 1, the cell in the summary and in the log; a drop that is allowed passes, and nothing need fail."""
+    """Exit code 1, and the cell is in the summary and in the log."""
     make_run(step.folder / "after", [cell(lower=5), cell(attack="noise")])
-    step(baseline=before.name, run="after", junit="gate.xml")
+    step(baseline=before.name, run="after", junit="")
     assert step.code == 1, step.log
     assert (step.outputs["verdict"], step.outputs["exit-code"]) == ("regression", "1")
     assert "### Robustness gate: regression" in step.summary
     assert has_verdict(step, "worse")
     assert "mini ama-ifgsm linf 4/255 query" in step.summary
     assert "worse" in step.log
-    failures = ET.parse(step.folder / "gate.xml").getroot().attrib["failures"]  # noqa: S314 (written by the step)
-    assert int(failures) >= 1
-    step(baseline=before.name, run="after", max_drop="6", junit="")
-    assert (step.code, step.outputs["verdict"]) == (0, "passed"), step.log
 
 
 def test_a_missing_cell_is_no_verdict(step: Any, before: Path, make_run: MakeRun) -> None:
@@ -118,22 +114,42 @@ def test_a_missing_cell_is_no_verdict(step: Any, before: Path, make_run: MakeRun
     assert step.code == 0, step.log
     assert (step.outputs["verdict"], step.outputs["exit-code"]) == ("not-comparable", "6")
     assert has_verdict(step, "missing")
-    make_run(step.folder / "failed", [cell(), cell(attack="noise", status="failed", reason="broke")])
-    step(baseline=before.name, run="failed", junit="")
-    assert (step.code, step.outputs["verdict"]) == (6, "not-comparable")
 
 
 def test_what_is_wrong_is_an_error(step: Any) -> None:
-    """A grid that is not there, and inputs without a meaning: exit code 2 whatever should fail, and no verdict."""
-    step(grid="nowhere.yml", fail_on="nothing")
+    """A run that is not there, and inputs without a meaning: exit code 2 whatever should fail, and no verdict."""
+    step(run="nowhere", baseline="nowhere", fail_on="nothing")
     assert (step.code, step.outputs["verdict"], step.outputs["exit-code"]) == (2, "error", "2")
-    assert "There is no file 'nowhere.yml'" in step.log
-    assert "There is no verdict: running the grid ended with exit code 2." in step.summary
+    assert "There is no 'nowhere'" in step.log
+    assert "There is no verdict: the comparison ended with exit code 2." in step.summary
     for wrong in ({"strict": "yes"}, {"fail_on": "$(touch pwned)"}):
         step(**wrong)
         assert (step.code, step.outputs["verdict"]) == (2, "error")
         assert f"{next(iter(wrong)).replace('_', '-')} is " in step.log
     assert not (step.folder / "pwned").exists()
+
+
+@pytest.mark.slow
+def test_the_inputs_are_those_of_the_comparison(step: Any, before: Path, make_run: MakeRun) -> None:
+    """A drop that is allowed passes, a strict gate does not, a policy is read, and JUnit has the failure."""
+    make_run(step.folder / "after", [cell(lower=5), cell(attack="noise")])
+    step(baseline=before.name, run="after", junit="deep/gate.xml", fail_on="nothing")
+    assert (step.code, step.outputs["verdict"]) == (0, "regression")
+    failures = ET.parse(step.folder / "deep" / "gate.xml").getroot().attrib["failures"]  # noqa: S314 (the step's own)
+    assert failures == "1"
+    step(baseline=before.name, run="after", max_drop="6", junit="")
+    assert (step.code, step.outputs["verdict"]) == (0, "passed"), step.log
+    step(baseline=before.name, run="after", metric="mAP_clean", junit="")
+    assert (step.code, step.outputs["verdict"]) == (0, "passed"), step.log
+    (step.folder / "gate policy.yml").write_text("rules: [{select: ama-ifgsm, gate: false}]\n")
+    step(baseline=before.name, run="after", policy="gate policy.yml", junit="")
+    assert (step.code, step.outputs["verdict"]) == (0, "passed"), step.log
+    make_run(step.folder / "failed", [cell(), cell(attack="noise", status="failed", reason="broke")])
+    step(baseline=before.name, run="failed", junit="")
+    assert (step.code, step.outputs["verdict"]) == (6, "not-comparable")
+    step(grid="nowhere.yml", fail_on="nothing")
+    assert (step.code, step.outputs["verdict"]) == (2, "error")
+    assert "There is no file 'nowhere.yml'" in step.log
 
 
 @pytest.mark.slow

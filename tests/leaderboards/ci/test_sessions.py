@@ -17,16 +17,16 @@ RunPytest = Callable[..., subprocess.CompletedProcess[str]]
 TEAM = """
 import pytest
 
-IFGSM = {"attack": "ama-ifgsm", "epsilon": "2/255", "side": "query"}
+IFGSM = {"attack": "ama-ifgsm", "epsilon": "2/255", "side": "query", "checks": "quick"}
 
 @pytest.mark.robust(**IFGSM, min_mAP=0.30, min_rank1=0.20, min_clean_mAP=0.60)
-@pytest.mark.robust(attack="noise", epsilon="4/255", side="gallery", min_mAP=0.60)
+@pytest.mark.robust(attack="noise", epsilon="4/255", side="gallery", checks="quick", min_mAP=0.60)
 def test_model(robust):
     attacked, noise = robust("model.onnx", "mini")
     assert (attacked.attack, noise.attack) == ("ama-ifgsm", "noise")
     assert attacked.mAP_attacked < noise.mAP_attacked
 
-@pytest.mark.robust(attack="ama-ifgsm", side="query")
+@pytest.mark.robust(attack="ama-ifgsm", side="query", checks="quick")
 @pytest.mark.parametrize("epsilon", ["1/255", "2/255"])
 def test_other(robust, epsilon):
     robust("other.onnx", "mini", epsilon=epsilon, name="second")
@@ -35,8 +35,8 @@ def test_other(robust, epsilon):
 FAILING = """
 import pytest
 
-@pytest.mark.robust(attack="ama-ifgsm", epsilon="2/255", side="query", min_mAP=0.99, min_clean_mAP=0.10)
-@pytest.mark.robust(attack="noise", epsilon="2/255", side="query", min_mAP=0.98)
+@pytest.mark.robust(attack="ama-ifgsm", epsilon="2/255", side="query", checks="quick", min_mAP=0.99, min_clean_mAP=0.1)
+@pytest.mark.robust(attack="noise", epsilon="2/255", side="query", checks="quick", min_mAP=0.98)
 def test_bound(robust):
     robust("other.onnx", "mini", name="bounded")
 
@@ -48,7 +48,7 @@ def test_misspelt(robust):
 def test_unfit(robust):
     robust("unfit.onnx", "mini")
 
-@pytest.mark.robust(attack="noise", epsilon="2/255", side="query")
+@pytest.mark.robust(attack="noise", epsilon="2/255", side="query", checks="quick")
 def test_namesakes(robust):
     robust("other.onnx", "mini")
     robust("model.onnx", "mini", name="other")
@@ -101,11 +101,18 @@ def test_what_was_measured_stands_in_junit(team: Path, first: subprocess.Complet
 
 
 @pytest.fixture(scope="module")
+def stood(team: Path, first: subprocess.CompletedProcess[str]) -> dict[Path, int]:
+    """The rows that stand after the first session."""
+    assert first.returncode == 0
+    return rows_of(team)
+
+
+@pytest.fixture(scope="module")
 def second(
-    team: Path, first: subprocess.CompletedProcess[str], run_pytest: RunPytest, write_model: Callable[..., Path]
+    team: Path, stood: dict[Path, int], run_pytest: RunPytest, write_model: Callable[..., Path]
 ) -> subprocess.CompletedProcess[str]:
     """The next session: `model.onnx` was trained to be weaker, `other.onnx` is what it was, and tests were added."""
-    assert first.returncode == 0
+    assert stood
     write_model(team / "model.onnx", n_features=3)
     (team / "unfit.onnx").write_bytes(b"no program")
     (team / "test_failing.py").write_text(FAILING)
@@ -125,8 +132,17 @@ def test_a_weaker_model_fails_the_test_that_measured_it(team: Path, second: subp
     assert "is below min_clean_mAP 60.00" in second.stdout
     table = [line.split() for line in second.stdout.splitlines() if line.startswith("test_team.py::test_other")]
     assert [line[line.index("query") + 5] for line in table] == ["same", "same"]
-    before = read_baseline(team / "gate" / "base.parquet")
-    assert len(before) == 4
+    assert len(read_baseline(team / "gate" / "base.parquet")) == 4
+
+
+def test_what_stands_is_not_run_again(
+    team: Path, stood: dict[Path, int], second: subprocess.CompletedProcess[str]
+) -> None:
+    """The rows of the first session are those of the second: the other model's were read."""
+    assert second.returncode == 1
+    others = {file: when for file, when in stood.items() if "other-" in str(file)}
+    assert len(others) == 2
+    assert others.items() <= rows_of(team).items()
 
 
 def test_what_falls_short_says_why(second: subprocess.CompletedProcess[str]) -> None:
@@ -137,7 +153,9 @@ def test_what_falls_short_says_why(second: subprocess.CompletedProcess[str]) -> 
     assert lines.count("is below min_mAP") == 2
     assert "min_clean_mAP" not in lines.partition("reproduce")[0]
     assert "chance mAP 11.22, Rank-1 4.17; flags: " in lines
-    call = "robustreid.evaluate('other.onnx', 'mini', attack='ama-ifgsm', epsilon='2/255', side='query')"
+    call = (
+        "robustreid.evaluate('other.onnx', 'mini', attack='ama-ifgsm', epsilon='2/255', side='query', checks='quick')"
+    )
     assert f"reproduce: {call}" in lines
 
 
@@ -151,6 +169,7 @@ def test_what_cannot_be_measured_fails(second: subprocess.CompletedProcess[str])
     assert "not in it" in second.stdout
 
 
+@pytest.mark.slow
 def test_a_third_session_runs_nothing_and_updates(
     team: Path, second: subprocess.CompletedProcess[str], run_pytest: RunPytest
 ) -> None:
