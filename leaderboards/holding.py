@@ -23,7 +23,8 @@ _POWER, _POWER_QUANTILE = 0.8, 0.8416212335729143
 class Held:
     """What a baseline says of one cell."""
 
-    #: Words of the gate, each once; `not in it` where the baseline does not have the cell.
+    #: Words of the gate, each once; `not in it` where the baseline does not have the cell, `not gated` where the policy
+    #: does not ask about it.
     words: tuple[str, ...]
     #: Sentences that fail the test.
     wrong: tuple[str, ...]
@@ -35,9 +36,11 @@ def hold_up(cell: Measurement, baseline: Sequence[Measurement], policy: Policy, 
     """What a baseline says of a cell, in words; arguments and errors as of `hold`."""
     failing = {"worse", "not comparable"} | ({"cannot tell"} if policy.strict else set())
     found = hold(cell, baseline, policy, comparisons=comparisons)
+    if found is None:
+        return Held(words=("not in it",), wrong=(), remarks=(f"not in the baseline: {cell.label}",))
     words = tuple(dict.fromkeys(verdict.word for verdict in found))
     return Held(
-        words=words or ("not in it",),
+        words=words or ("not gated",),
         wrong=tuple(_sentence(verdict) for verdict in found if verdict.word in failing),
         remarks=tuple(_sentence(verdict) for verdict in found if verdict.word == "cannot tell" and not policy.strict),
     )
@@ -52,8 +55,8 @@ def _sentence(verdict: Verdict) -> str:
 
 def hold(
     cell: Measurement, baseline: Sequence[Measurement], policy: Policy, *, comparisons: int
-) -> tuple[Verdict, ...]:
-    """Verdicts on one cell; none where the baseline does not have it, or the policy does not ask about it.
+) -> tuple[Verdict, ...] | None:
+    """Verdicts on one cell, none where the policy does not ask about it; None where the baseline does not have it.
 
     A session measures one test after the other, so Holm's procedure cannot wait for all p-values: each is multiplied by
     the number of comparisons of the whole session (Bonferroni), which keeps the same promise and is a little coarser.
@@ -70,7 +73,7 @@ def hold(
     partners = (pair.base for pair in join(baseline, [cell], by_label=True) if pair.new is cell)
     base = next(partners, None)
     if base is None:
-        return ()
+        return None
     found: list[Verdict] = []
     for metric in policy.metrics:
         verdicts = compare([base], [cell], replace(policy, metrics=(metric,))).verdicts

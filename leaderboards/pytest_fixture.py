@@ -17,6 +17,7 @@ from .. import UserError
 if TYPE_CHECKING:
     from ..benchmark.api import Evaluation
     from .expectations import Expectation
+    from .gate.policy import Policy
     from .holding import Held
     from .measurements import Measurement
     from .measuring import Measured
@@ -40,6 +41,7 @@ class Session:
         #: Cells that xdist's workers measured.
         self.handed: tuple[Measurement, ...] = ()
         self._baseline: tuple[Measurement, ...] | None = None
+        self._policy: Policy | None = None
 
     @property
     def writes(self) -> bool:
@@ -83,9 +85,11 @@ class Session:
             return None
         if self._baseline is None:
             self._baseline = read_side(self.path)
-        file = self.config.option.robust_policy
-        policy = Policy() if file is None else read_policy(file)
-        return hold_up(cell, self._baseline, policy, comparisons=comparisons_of(goals, policy))
+        if self._policy is None:
+            file = self.config.option.robust_policy
+            self._policy = Policy() if file is None else read_policy(file)
+        comparisons = comparisons_of(goals, self._policy)
+        return hold_up(cell, self._baseline, self._policy, comparisons=comparisons)
 
 
 def keywords_of(item: pytest.Item, changes: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

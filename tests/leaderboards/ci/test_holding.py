@@ -76,15 +76,16 @@ def make_cell(attacked: NDArray[np.float64] = SCORES, model: str = "net", **row:
     )
 
 
-def attacked(verdicts: tuple[Verdict, ...]) -> Verdict:
+def attacked(verdicts: tuple[Verdict, ...] | None) -> Verdict:
     """The verdict on the attacked mAP."""
+    assert verdicts is not None
     (found,) = [verdict for verdict in verdicts if verdict.metric == "mAP_attacked"]
     return found
 
 
 def test_an_unchanged_cell_is_the_same() -> None:
     """Clean and attacked score are each compared, once."""
-    verdicts = hold(make_cell(), [make_cell()], Policy(), comparisons=2)
+    verdicts = hold(make_cell(), [make_cell()], Policy(), comparisons=2) or ()
     assert [(verdict.metric, verdict.word) for verdict in verdicts] == [
         ("mAP_attacked", "same"),
         ("mAP_clean", "same"),
@@ -117,7 +118,7 @@ def false_alarms(comparisons: int, sessions: int = 40, tests: int = 12) -> int:
         for _ in range(tests):
             change = np.repeat(rng.normal(0, 0.12, N_PEOPLE), N_QUERIES)
             base, new = make_cell(SCORES - change / 2), make_cell(SCORES + change / 2)
-            verdicts = hold(new, [base], Policy(metrics=("mAP_attacked",)), comparisons=comparisons)
+            verdicts = hold(new, [base], Policy(metrics=("mAP_attacked",)), comparisons=comparisons) or ()
             found = found or any(verdict.word == "worse" for verdict in verdicts)
         failed += found
     return failed
@@ -142,7 +143,8 @@ def test_the_words_of_a_policy_count() -> None:
     assert hold_up(worse, base, Policy(), comparisons=1).words == ("worse", "same")
     assert hold_up(worse, base, Policy(max_drop=15), comparisons=1).wrong == ()
     unasked = Policy(rules=(Rule(select="ama-ifgsm", gate=False),))
-    assert hold_up(worse, base, unasked, comparisons=1).wrong == ()
+    held = hold_up(worse, base, unasked, comparisons=1)
+    assert (held.words, held.wrong, held.remarks) == (("not gated",), (), ())
 
 
 def test_what_was_measured_otherwise_fails() -> None:
@@ -151,7 +153,8 @@ def test_what_was_measured_otherwise_fails() -> None:
     (wrong,) = hold_up(make_cell(dataset_sha256="3" * 64), base, Policy(), comparisons=1).wrong
     assert wrong.startswith("not comparable: net mini ama-ifgsm linf 2/255 query: data digest ")
     for other in (make_cell(attack="noise"), make_cell(model="other")):
-        assert hold_up(other, base, Policy(), comparisons=1).words == ("not in it",)
+        held = hold_up(other, base, Policy(), comparisons=1)
+        assert (held.words, held.wrong, held.remarks) == (("not in it",), (), (f"not in the baseline: {other.label}",))
 
 
 def test_comparisons_are_counted_over_tests() -> None:
