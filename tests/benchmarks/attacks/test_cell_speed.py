@@ -79,9 +79,17 @@ def with_weights(work: Callable[[Any], Found], scene: Any, *, frozen: bool) -> C
 @pytest.mark.parametrize(
     ("architecture", "library", "peer", "work", "bar"),
     [
-        pytest.param("resnet50", "torchattacks", "torchattacks", by_torchattacks, 1.2, id="resnet50-torchattacks"),
-        pytest.param("resnet50", "foolbox", "foolbox", by_foolbox, 1.75, id="resnet50-foolbox"),
-        pytest.param("resnet50", "art", "ART", by_art, None, id="resnet50-art"),
+        pytest.param(
+            "resnet50",
+            "torchattacks",
+            "torchattacks",
+            by_torchattacks,
+            1.2,
+            id="resnet50-torchattacks",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("resnet50", "foolbox", "foolbox", by_foolbox, 1.75, id="resnet50-foolbox", marks=pytest.mark.slow),
+        pytest.param("resnet50", "art", "ART", by_art, None, id="resnet50-art", marks=pytest.mark.slow),
         pytest.param("osnet_x0_25", "torchattacks", "torchattacks", by_torchattacks, 1.5, id="osnet-torchattacks"),
     ],
 )

@@ -24,7 +24,7 @@ NAMES = {"resnet50": "ResNet-50", "osnet_x0_25": "OSNet x0.25"}
 
 
 @pytest.mark.benchmark(group="one gradient")
-@pytest.mark.parametrize("architecture", ["resnet50", "osnet_x0_25"])
+@pytest.mark.parametrize("architecture", [pytest.param("resnet50", marks=pytest.mark.slow), "osnet_x0_25"])
 def test_engine(duel: Any, is_timed: bool, scene: Any, architecture: str) -> None:
     """The gradient of a model as it is built, beside the same network unfolded and in the default memory layout."""
     seen = scene(architecture, 16 if is_timed else 2)
