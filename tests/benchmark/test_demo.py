@@ -57,6 +57,7 @@ def test_it_ends_with_the_table_and_the_page(tmp_path: Path, capsys: pytest.Capt
     assert shown == set(rows.loc[rows["attack"] == "ama-ifgsm", "cell_id"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_demo")
 def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What stands is not run again, and the pages are made anew with the same bytes."""

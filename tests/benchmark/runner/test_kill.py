@@ -124,6 +124,7 @@ def check_resumed(grid: Path, out: Path, whole: Any, ran: Any, before: dict[str,
     ]
 
 
+@pytest.mark.slow
 def test_kill_at_chosen_moments(grid: Path, whole: Any, ran_at: Callable[[Path], Any], tmp_path: Path) -> None:
     """Killed while a file is under way, with batches kept and near the end, interrupted between rows: one run."""
     out = tmp_path / "run"

@@ -236,6 +236,7 @@ def wait_for_epochs(process: subprocess.Popen[str], out: Path, n_epochs: int) ->
     pytest.fail("the moment never came")
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_bit_for_bit(write_recipe: Write, workshop: Path) -> None:
     """Killed by -9 after the first epoch, Ctrl-C after a later one, then to the end: the weights of a whole run."""
     write_recipe(PERTURB, epochs="epochs: 14")
