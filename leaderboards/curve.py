@@ -59,7 +59,7 @@ def area_of(curve: Sequence[PointColumn]) -> Estimate | None:
         return None
     radii = np.array([radius for radius, _ in points])
     values = np.stack([column.values for _, column in points])
-    area = np.trapezoid(values, radii, axis=0) / radii[-1]
+    area = (np.diff(radii)[:, None] * (values[1:] + values[:-1]) / 2).sum(0) / radii[-1]
     return estimate(replace(points[0][1], values=area))
 
 
