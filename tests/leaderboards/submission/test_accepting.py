@@ -26,6 +26,7 @@ from robustreid.leaderboards.submission.verifying import (
     compared,
     draw_sample,
     read_verification,
+    worst_problem,
 )
 from robustreid.leaderboards.track import load_track
 from robustreid.reports.review import markdown_review
@@ -105,6 +106,29 @@ def test_another_cell_is_no_support(make_run: Make, tmp_path: Path) -> None:
     other = make_run(tmp_path / "other", [{"side": "query", "sha": "9" * 64}])
     assert "other weights" in compared(claim(run), claim(other)).problem
     assert "could not be computed" in compared(claim(run), None).problem
+
+
+def test_values_that_change_places_are_found(make_run: Make, tmp_path: Path) -> None:
+    """The planted lie: each cell keeps its mean, and the least of each query, which a board takes, rises."""
+    hurt = {"one": [0.1, 0.9, 0.9, 0.1], "other": [0.9, 0.1, 0.1, 0.9]}
+
+    def run(name: str, values: dict[str, list[float]]) -> list[Measurement]:
+        cells = []
+        for attack, aps in values.items():
+            queries = [
+                {"query_id": f"{i}.png", "identity": i, "camera": 1}
+                | {f"{c}_{s}": 1.0 for c in ("ap", "ap_trapezoid", "inp", "first_rank") for s in ("clean", "attacked")}
+                | {"ap_attacked": ap}
+                for i, ap in enumerate(aps)
+            ]
+            cells.append({"side": "query", "attack": attack, "mAP_attacked": sum(aps) / 4, "queries": queries})
+        return list(read_measurements(make_run(tmp_path / name, cells)))
+
+    honest = run("honest", hurt)
+    lie = run("lie", {"one": hurt["one"], "other": hurt["one"]})
+    assert [compared(a, b).problem for a, b in zip(lie, honest, strict=True)] == ["", ""]
+    assert worst_problem(honest, honest) == ""
+    assert "40.00 less than claimed" in worst_problem(lie, honest)
 
 
 def test_a_sample_is_drawn_by_its_seed() -> None:
