@@ -105,9 +105,15 @@ def accept(
             made = Path(temporary) / description.name
             shutil.copytree(submission.folder, made)
             (made / ACCEPTANCE).write_text(json.dumps(note, indent=1))
+            replaced = Path(temporary) / "replaced"
             if place.exists():
-                place.rename(Path(temporary) / "replaced")
-            made.rename(place)
+                place.rename(replaced)
+            try:
+                made.rename(place)
+            except OSError:
+                if replaced.exists():
+                    replaced.rename(place)  # nothing is lost
+                raise
     return place
 
 

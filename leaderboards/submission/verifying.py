@@ -101,8 +101,8 @@ def claimed_cells(measurements: Sequence[Measurement], subject: Subject) -> dict
     """The cells of a submission's tracks, its own adaptive attack's among them, that it claims a score of."""
     found: dict[Pair, Measurement] = {}
     for track in subject.tracks:
-        for attack, threats in ((a, [track.threat]) for a in track.attacks):
-            radii = [*threats, *(track.curve if attack == track.curve_attack else ())]
+        for attack in track.attacks:
+            radii = [track.threat, *(track.curve if attack == track.curve_attack else ())]
             for threat in radii:
                 claimed = find(measurements, attack, threat, track, same_data=_digest(measurements, track))
                 if claimed is not None and claimed.status == "done":
