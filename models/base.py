@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 Metric = Literal["cosine", "euclidean"]
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 
+#: What an image was taken by; `infrared` is near-infrared and thermal alike.
+Modality = Literal["visible", "infrared"]
+MODALITIES: tuple[Modality, ...] = ("visible", "infrared")
+
 
 @runtime_checkable
 class Embedder(Protocol):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ... import InvalidFileError, UserError
 from ..evaluation import PROTOCOLS
-from .retrieval import Images, RetrievalSet
+from .retrieval import SIDE_NAMES, Images, RetrievalSet
 
 # ASCII digits, and no more of them than an identity can have: 64 bits hold every one.
 _NAME = re.compile(r"(-?[0-9]{1,18})_c([0-9]{1,18})(?![0-9])")
@@ -81,8 +81,10 @@ def read_layout(label: str, root: Path, layout: str) -> RetrievalSet:
             f"Data set {label!r}: there is no folder {str(root)!r}; give the folder that holds query/ and "
             f"bounding_box_test/."
         )
-    sides = {side: _images(root, folder) for side, folder in _FOLDERS.items()}
-    return RetrievalSet(label=label, format=layout, root=root, **sides, protocol=PROTOCOLS["market"])
+    query, gallery = (_images(root, _FOLDERS[side]) for side in SIDE_NAMES)
+    return RetrievalSet(
+        label=label, format=layout, root=root, query=query, gallery=gallery, protocol=PROTOCOLS["market"]
+    )
 
 
 def _images(root: Path, folder: str) -> Images:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ... import InvalidFileError
 from ...attacks.references import Person
-from ..evaluation import Labels, Protocol
+from ..evaluation import Labels, Protocol, Trial
 
 SideName = Literal["query", "gallery"]
 SIDE_NAMES: tuple[SideName, ...] = get_args(SideName)
@@ -28,12 +28,16 @@ class Images:
     identities: NDArray[np.int64]
     #: (N,) int64, from 1.
     cameras: NDArray[np.int64]
+    #: (N,) int64, places in `MODALITIES`; empty where all are visible.
+    modalities: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
-        if not len(self.paths) == len(self.identities) == len(self.cameras):
+        if not len(self.modalities):
+            object.__setattr__(self, "modalities", np.zeros(len(self.paths), dtype=np.int64))
+        if not len(self.paths) == len(self.identities) == len(self.cameras) == len(self.modalities):
             raise ValueError(
-                f"expected one identity and one camera a path, got {len(self.paths)} paths, "
-                f"{len(self.identities)} identities and {len(self.cameras)} cameras"
+                f"expected an identity, a camera and a modality for each path, got {len(self.paths)} paths, "
+                f"{len(self.identities)} identities, {len(self.cameras)} cameras and {len(self.modalities)} modalities"
             )
 
     def __len__(self) -> int:
@@ -52,7 +56,12 @@ class Images:
     def part(self, places: NDArray[np.int64]) -> Images:
         """Some of them."""
         paths = tuple(self.paths[place] for place in places.tolist())
-        return Images(paths=paths, identities=self.identities[places], cameras=self.cameras[places])
+        return Images(
+            paths=paths,
+            identities=self.identities[places],
+            cameras=self.cameras[places],
+            modalities=self.modalities[places],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +76,13 @@ class RetrievalSet:
     query: Images
     gallery: Images
     protocol: Protocol
+    #: Which images each trial is about; empty where there is one, about all.
+    trials: tuple[Trial, ...] = ()
+
+    def of_trial(self, number: int) -> RetrievalSet:
+        """What one trial is about, from 0."""
+        trial = self.trials[number]
+        return replace(self, query=self.query.part(trial.query), gallery=self.gallery.part(trial.gallery), trials=())
 
     def side(self, name: SideName) -> Images:
         """The images of one side."""

@@ -20,6 +20,7 @@ from .scores import (
 )
 from .similarity import GRID, METRIC_VERSION, NonFiniteFeatureError
 from .ties import TieGroups
+from .trials import Trial, drawn_trials
 
 __all__ = [
     "CUTOFFS",
@@ -38,7 +39,9 @@ __all__ = [
     "Ranking",
     "RankingScores",
     "TieGroups",
+    "Trial",
     "chance",
+    "drawn_trials",
     "rank",
     "score",
     "values_of",
