@@ -173,7 +173,7 @@ def test_every_format_is_listed_and_opens(small: Path) -> None:
 
 def test_images_belong_together() -> None:
     """As many identities and cameras as paths."""
-    with pytest.raises(ValueError, match="got 2 paths, 1 identities and 2 cameras"):
+    with pytest.raises(ValueError, match="got 2 paths, 1 identities, 2 cameras and 2 modalities"):
         Images(paths=("a", "b"), identities=np.array([1]), cameras=np.array([1, 2]))
 
 
