@@ -78,13 +78,15 @@ class Neighbours:
     cameras: Tensor
     #: Whether an image of the same identity and camera counts neither as right nor as wrong; never for another's.
     same_camera_is_junk: bool = True
+    #: (camera of an image, camera of the other side): these never meet.
+    hidden_cameras: frozenset[tuple[int, int]] = frozenset()
     #: (B, LOTS) uniform in [0, 1): the choices of each image.
     lots: Tensor
 
     @cached_property
     def positives(self) -> Tensor:
         """(B, N) bool: right answers, those of the aimed-at identity."""
-        same = (self.bank.identities == self.aims[:, None]) & (self.aims[:, None] != JUNK)
+        same = (self.bank.identities == self.aims[:, None]) & (self.aims[:, None] != JUNK) & self._meets
         if not self.same_camera_is_junk:
             return same
         own = self.aims == self.identities
@@ -93,8 +95,16 @@ class Neighbours:
     @cached_property
     def negatives(self) -> Tensor:
         """(B, N) bool: wrong answers, distractors among them."""
-        someone = self.bank.identities != JUNK
+        someone = (self.bank.identities != JUNK) & self._meets
         return someone & (self.bank.identities != self.aims[:, None]) & (self.aims[:, None] != JUNK)
+
+    @cached_property
+    def _meets(self) -> Tensor:
+        """(B, N) bool, or one for all: which images are ever compared."""
+        found = torch.ones(1, 1, dtype=torch.bool, device=self.cameras.device)
+        for own, other in sorted(self.hidden_cameras):
+            found = found & ~((self.cameras == own)[:, None] & (self.bank.cameras == other))
+        return found
 
     @cached_property
     def valid(self) -> Tensor:

@@ -246,6 +246,10 @@ FITTED: Mapping[str, FittedPreset] = {
         summary="one change for all images, fitted on training images: a smooth average precision lowered",
         source="Ding et al. 2021 (TIFS)",
     ),
+    "cmps": FittedPreset(
+        summary="one change for visible and infrared images, fitted by turns on training images of both",
+        source="Gong et al. 2024 (NeurIPS 37:23352)",
+    ),
 }
 
 #: Which side a preset is about, where its objective has a meaning on both.

@@ -17,7 +17,7 @@ from .presets import PRESETS, SIDE_OF
 from .references import ReferencePolicy
 from .threat import Goal, Side, Threat
 from .transforms import Lens, Transform
-from .universal import Perturbation, Universal
+from .universal import Perturbation, Universal, UniversalBySplit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,13 @@ class AttackSpec:
     transforms: tuple[Transform, ...] = ()
     #: Expectation over transformation: samples a gradient.
     eot: int = 1
+    #: An attack for each split of a data set, the first one first, where each has a perturbation of its own: this
+    #: stands for all of them, and never runs itself.
+    by_trial: tuple[AttackSpec, ...] = ()
+
+    def of_trial(self, number: int) -> AttackSpec:
+        """The attack of one split, from 0: itself where it is the same for all."""
+        return self.by_trial[number] if self.by_trial else self
 
     def parameters(self) -> dict[str, Any]:
         """The resolved parameters, as canonical JSON values; part of a cell's id and the column `attack_params`."""
@@ -57,6 +64,8 @@ class AttackSpec:
         """How people tell attacks of one name apart: `ama-ifgsm`, `ama-ifgsm(steps=3)`."""
         if self.perturbation:
             return f"{self.name}(perturbation={self.perturbation.sha256[:8]})"
+        if isinstance(self.optimiser, UniversalBySplit):
+            return f"{self.name}(perturbation={self.optimiser.sha256[:8]})"
         if self.name not in PRESETS and not is_foreign(self.name):
             return self.name
         from .catalogue import resolve_attack
@@ -69,7 +78,10 @@ class AttackSpec:
 
     @property
     def perturbation(self) -> Perturbation | None:
-        """What is added to every image, where that was fitted before; it knows on which model."""
+        """What is added to every image, where that was fitted before; it knows on which model.
+
+        None where each split has its own: ask those of `of_trial`.
+        """
         return self.optimiser.perturbation if isinstance(self.optimiser, Universal) else None
 
     @property

@@ -197,11 +197,11 @@ def _model_entry(model: str | Path | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_entry(data: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    from .datasets.catalogue import DRAWN
+    from .datasets.catalogue import DRAWN, FORMATS
 
     if isinstance(data, Mapping):
-        drawn = data.get("format", data.get("name")) in DRAWN
-        return dict(data) if drawn else {"name": "data", "format": "folder", **data}
+        layout = {} if data.get("name") in FORMATS else {"format": "folder"}
+        return {"name": "data", **layout, **data}
     if data in DRAWN:
         return {"name": data}
     path = Path(data)

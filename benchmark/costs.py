@@ -42,18 +42,28 @@ def n_clean(cell: Cell, data: RetrievalSet) -> int:
     return len(data.paths) * (2 if cell.surrogate else 1)
 
 
+def scenes_of(cell: Cell, data: RetrievalSet) -> list[RetrievalSet]:
+    """What a cell is run on: the whole set, or one split after the other."""
+    return [data] if cell.n_splits is None else [data.of_trial(number) for number in range(cell.n_splits)]
+
+
 def attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> Cost:
     """Passes of the attacks of cells of one group.
 
     Shared, equal images need one pass; alone, every cell pays its own, and its own clean features. Less is spent where
     a walk comes to rest and sees an image again.
     """
+    each = (_attack_cost(cells, scene, shared=shared) for scene in scenes_of(cells[0], data))
+    return sum(each, Cost())
+
+
+def _attack_cost(cells: Sequence[Cell], data: RetrievalSet, *, shared: bool) -> Cost:
     if not shared:
         alike: dict[Hashable, list[Cell]] = {}
         for cell in cells:
             kind = (reference_key(cell), cell.attack, cell.threat, cell.surrogate is not None)
             alike.setdefault(kind, []).append(cell)
-        costs = [(len(same), same[0], attack_cost(same[:1], data, shared=True)) for same in alike.values()]
+        costs = [(len(same), same[0], _attack_cost(same[:1], data, shared=True)) for same in alike.values()]
         return Cost(
             gradients=sum(count * cost.gradients for count, _, cost in costs),
             forwards=sum(count * (cost.forwards + n_clean(cell, data)) for count, cell, cost in costs),

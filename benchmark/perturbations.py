@@ -14,6 +14,7 @@ from ..attacks.catalogue import AttackSpec, resolve_attack
 from ..attacks.presets import FITTED
 from ..attacks.threat import parse_epsilon
 from ..attacks.universal import PROCEDURES, Perturbation
+from ..models.splits import is_by_trial, paths_by_trial
 from ..models.training.checkpoint import pack, unpack
 from ..models.weights.files import file_sha256
 
@@ -66,21 +67,27 @@ def read_perturbation(path: Path) -> Perturbation:
 
 
 def attack_of(entry: AttackEntry, locate: Callable[[str], Path | None]) -> AttackSpec:
-    """The attack of a grid's entry, the file that its `perturbation` names read.
+    """The attack of a grid's entry, the file that its `perturbation` names read, or a file a split (`p_{trial}`).
 
     Args:
         entry: one of a grid's `attacks`.
         locate: the path that the grid's text means.
 
     Raises:
-        UserError: an unknown name or parameter, or a missing file.
+        UserError: an unknown name or parameter, a missing file, or splits that do not belong together.
         InvalidFileError: a file that is no perturbation.
     """
     options = dict(entry.model_extra or {})
     if entry.name in FITTED and isinstance(options.get("perturbation"), str):
         path = locate(options["perturbation"])
-        options["perturbation"] = path and read_perturbation(path)
+        options["perturbation"] = path and _read(path)
     return resolve_attack(entry.name, options)
+
+
+def _read(path: Path) -> Perturbation | tuple[Perturbation, ...]:
+    if not is_by_trial(path):
+        return read_perturbation(path)
+    return tuple(read_perturbation(each) for each in paths_by_trial(path))
 
 
 def _invalid(path: Path, why: str) -> InvalidFileError:

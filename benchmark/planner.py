@@ -10,10 +10,10 @@ from .. import UserError
 from ..attacks.threat import Side
 from ..models.base import ModelSpec
 from .config.grid import Exclusion, Grid
-from .costs import Cost, attack_cost
+from .costs import Cost, attack_cost, scenes_of
 from .datasets.opening import DatasetRequest, OpenSet
-from .evaluation import PROTOCOLS
 from .records import Cell, DatasetRef, PerturbAt
+from .splits import protocol_of, refuse_leaks, refuse_split_attack
 
 #: Up to this many image sizes, images are perturbed at their own size; beyond, at the model's.
 MAX_NATIVE_SHAPES = 8
@@ -61,7 +61,10 @@ class Plan:
         """What the clean features of a group cost, without those that are known."""
         opened = self.sets.get(group.cells[0].dataset.label)
         missing = clean_keys(group) - set(known)
-        return Cost(forwards=len(missing) * len(opened.data.paths)) if opened else Cost()
+        if opened is None:
+            return Cost()
+        n_images = sum(len(scene.paths) for scene in scenes_of(group.cells[0], opened.data))
+        return Cost(forwards=len(missing) * n_images)
 
 
 #: A model, a data set, and the size at which its images are perturbed: what clean features belong to.
@@ -111,8 +114,9 @@ def _cells(grid: Grid, sets: Mapping[str, OpenSet]) -> Iterator[Cell]:
     for dataset, model, side, goal in itertools.product(grid.datasets, grid.models, grid.sides, grid.goals):
         opened = sets.get(dataset.label)
         # A set that is not there has no content yet; its label keeps its cells apart from another absent set's.
-        missing = DatasetRef(label=dataset.label, sha256=f"absent {dataset.label}", protocol=PROTOCOLS["market"])
+        missing = DatasetRef(label=dataset.label, sha256=f"absent {dataset.label}", protocol=protocol_of(dataset))
         ref = opened.ref if opened else missing
+        refuse_leaks(model, dataset, ref.protocol)
         perturb_at = _perturb_at(grid, model.input_size, opened)
         if perturb_at == "input" and model.input_size is None:
             raise UserError(
@@ -120,7 +124,9 @@ def _cells(grid: Grid, sets: Mapping[str, OpenSet]) -> Iterator[Cell]:
                 f"give it an `input_size`, or use perturb_at: native."
             )
         for surrogate, attack, threat in itertools.product(_surrogates(grid, model), grid.attacks, grid.threats):
+            refuse_split_attack(attack, dataset, ref.protocol)
             if surrogate is not None:
+                refuse_leaks(surrogate, dataset, ref.protocol)
                 if not attack.optimiser.uses_gradients or attack.is_ensemble:
                     continue  # what follows no gradient comes from no model, and the standard ensemble knows the model
                 _refuse_transfer(surrogate, model, side, perturb_at)

@@ -128,9 +128,16 @@ class Cell:
     def group_key(self) -> str:
         """Cells with the same key share decoded images, clean features, references and gradients."""
         seed = self.seed if self.goal == "targeted" else 0
-        return _group_key(
+        key = _group_key(
             self.walker, self.dataset, self.side, self.goal, seed, self.perturb_at, self.precision, self.adaptive
         )
+        return key if self.n_splits is None else f"{key}-{self.n_splits}"
+
+    @property
+    def n_splits(self) -> int | None:
+        """On how many splits it is run one by one; None where one model and one perturbation are for all of them."""
+        is_split = self.model.by_trial or self.walker.by_trial or self.attack.by_trial
+        return self.dataset.protocol.n_trials if is_split else None
 
 
 @lru_cache(maxsize=2**12)

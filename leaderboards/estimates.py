@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..benchmark.evaluation import PROTOCOLS
 from .measurements import Measurement, State
 from .standing import Estimate
 from .statistics.intervals import mean_interval
@@ -20,8 +22,8 @@ class Column:
     values: NDArray[np.float64]
     #: (Q,) int64: who is on the query.
     identities: NDArray[np.int64]
-    #: (Q,): which query it is.
-    ids: tuple[str, ...]
+    #: (Q,): the trial, and which query of it this is; a query stands once in every trial that it belongs to.
+    ids: tuple[tuple[int, str], ...]
 
     @property
     def mean(self) -> float:
@@ -42,4 +44,28 @@ def column_of(measurement: Measurement, metric: str, state: State) -> Column | N
     values, queries = measurement.values(metric, state), measurement.queries
     if values is None or queries is None:
         return None
-    return Column(values=values, identities=queries.identities, ids=queries.ids)
+    ids = tuple(zip(queries.trials.tolist(), queries.ids, strict=True))
+    return Column(values=values, identities=queries.identities, ids=ids)
+
+
+def least_of(columns: Sequence[Column], protocol: str) -> NDArray[np.float64]:
+    """(Q,) float64: what is left of each query under the attack that leaves the least of it.
+
+    Where trials draw their images, a query is attacked once and meets the gallery of every trial, so one attack counts
+    for it in all of them: the one with the least mean over its trials. Where each trial is a split, it is attacked anew
+    in each.
+
+    Args:
+        columns: of the same queries.
+        protocol: as a row names it: `sysu-all-v1`.
+    """
+    values = np.stack([column.values for column in columns])
+    rules = PROTOCOLS.get(protocol.rpartition("-v")[0])
+    trials, names = zip(*columns[0].ids, strict=True)
+    if len(set(trials)) == 1 or (rules is not None and rules.has_splits):
+        least: NDArray[np.float64] = values.min(0)
+        return least
+    _, places = np.unique(np.array(names), return_inverse=True)
+    sums = np.stack([np.bincount(places, weights=each) for each in values])
+    chosen: NDArray[np.float64] = values[sums.argmin(0)[places], np.arange(values.shape[1])]
+    return chosen

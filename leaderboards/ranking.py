@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .belonging import belongs, find, is_at, is_attack, nearly
 from .curve import area_of, critical_of, curve_of
 from .entries import Entry
-from .estimates import Column, column_of, estimate
+from .estimates import Column, column_of, estimate, least_of
 from .flags import flags_across
 from .measurements import Measurement
 from .placing import places
@@ -150,8 +147,8 @@ def _score(
 def _worst(track: Track, done: Sequence[Measurement], metric: str) -> tuple[Column | None, str]:
     """The worst case of some cells, and the attack whose mean is least.
 
-    Side query: of each query the least value. Else the cell with the least mean: one attacked gallery serves all
-    queries.
+    Side query: of each query the least value, by `least_of`. Else the cell with the least mean: one attacked gallery
+    serves all queries.
     """
     columns = [(column, _title(m)) for m in done if (column := column_of(m, metric, "attacked")) is not None]
     columns = [(column, title) for column, title in columns if column.ids == columns[0][0].ids]
@@ -160,5 +157,4 @@ def _worst(track: Track, done: Sequence[Measurement], metric: str) -> tuple[Colu
     least, title = min(columns, key=lambda pair: float(pair[0].values.mean()))
     if track.side != "query":
         return least, title
-    stacked: NDArray[np.float64] = np.min([column.values for column, _ in columns], axis=0)
-    return replace(least, values=stacked), title
+    return replace(least, values=least_of([column for column, _ in columns], track.protocol)), title

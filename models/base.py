@@ -29,6 +29,13 @@ class Embedder(Protocol):
         ...
 
 
+def seen_as(embedder: Embedder, modality: Modality) -> Embedder:
+    """What a model is to images of a modality: its stream for it, or all of it where it has none."""
+    of = getattr(embedder, "of", None)
+    found: Embedder = embedder if of is None else of(modality)
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Normalise:
     """Per-channel (x - mean) / std, on RGB in [0, 1]."""
@@ -71,6 +78,13 @@ class ModelSpec:
     folding: bool = True
     #: What stands before the resize, the first one first; see `defences`.
     defence: tuple[Defence, ...] = ()
+    #: A model for each split of a data set, the first one first, where each was trained on that split's people: this
+    #: stands for all of them, and is never built itself.
+    by_trial: tuple[ModelSpec, ...] = ()
+
+    def of_trial(self, number: int) -> ModelSpec:
+        """The model of one split, from 0: itself where it is the same for all."""
+        return self.by_trial[number] if self.by_trial else self
 
     @property
     def defence_title(self) -> str | None:
@@ -86,8 +100,10 @@ class ModelSpec:
         """What goes into a cell's id: no label, no path."""
         # Named only where there is one: what has none is what it was before there were any.
         defence = {"defence": [each.identity() for each in self.defence]} if self.defence else {}
+        splits = {"by_trial": [each.identity() for each in self.by_trial]} if self.by_trial else {}
         return {
             **defence,
+            **splits,
             "architecture": self.architecture,
             "sha256": self.sha256,
             "plugin": self.plugin,

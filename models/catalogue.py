@@ -9,6 +9,8 @@ from .registry import Registry
 ARCHITECTURES = Registry(
     kind="architecture",
     table={
+        "agw_resnet50": ".architectures.two_stream:agw_resnet50",
+        "agw_tiny": ".architectures.two_stream:agw_tiny",
         "densenet121": ".architectures.densenet:densenet121",
         "osnet_x0_25": ".architectures.osnet:osnet_x0_25",
         "osnet_x0_5": ".architectures.osnet:osnet_x0_5",
@@ -24,4 +26,9 @@ ARCHITECTURES = Registry(
 )
 
 #: (height, width) each is fed by default: what its class says, repeated here so that a plan imports no torch.
-INPUT_SIZES: Mapping[str, tuple[int, int]] = {**dict.fromkeys(ARCHITECTURES.table, (256, 128)), "tinynet": (128, 64)}
+INPUT_SIZES: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys(ARCHITECTURES.table, (256, 128)),
+    "agw_resnet50": (288, 144),
+    "agw_tiny": (128, 64),
+    "tinynet": (128, 64),
+}

@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from .base import ModelSpec
 from .pixels import PixelEmbedder
 from .stem import Stem, is_stem
+from .streams import has_streams, of_streams
 
 #: By how much of the largest entry a feature may differ from that of the network as it was written.
 TOLERANCE = 1e-4
@@ -34,8 +35,11 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def embedder(network: Callable[[Tensor], Tensor], spec: ModelSpec) -> PixelEmbedder:
     """The network behind pixels; with `spec.folding` in its fastest form, on the CPU, otherwise as it was written.
 
-    Behind defences it takes the form that it takes without.
+    Behind defences it takes the form that it takes without. A network with a stream for each modality takes one for
+    each (see `streams`).
     """
+    if has_streams(network):
+        return of_streams(network, lambda stream: embedder(stream, spec))
     best = _fastest(network, replace(spec, defence=()))
     return PixelEmbedder(best.network, spec, layout=best.layout) if spec.defence else best
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import UserError
-from .base import ModelSpec
+from .base import Modality, ModelSpec
 from .defences.stage import Stages
 
 
@@ -57,6 +57,8 @@ class PixelEmbedder(nn.Module):
 
     """
 
+    #: Whether what images pass depends on what they were taken by; see `streams`.
+    has_streams = False
     mean: Tensor
     std: Tensor
 
@@ -86,6 +88,11 @@ class PixelEmbedder(nn.Module):
     def bpda_stages(self) -> tuple[str, ...]:
         """What an adversary goes straight through where this is part of another network; see `stages`."""
         return () if self.defences is None else self.defences.paths
+
+    def of(self, modality: Modality) -> PixelEmbedder:
+        """The embedder of images of one modality: itself, where the model makes no difference."""
+        del modality
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """Itself, in evaluation mode whatever `mode` says: a batch statistic would tie an image to its neighbours."""

@@ -15,6 +15,7 @@ from .. import UserError
 from .defences.stage import Stage
 from .engine import trial_images
 from .pixels import PixelEmbedder
+from .streams import TwoStreamEmbedder, each_stream
 
 Arithmetic = Literal["float32", "bf16", "tf32"]
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
@@ -54,7 +55,13 @@ def twin(embedder: PixelEmbedder, arithmetic: Arithmetic) -> tuple[PixelEmbedder
 
     In bf16 it is a copy that has to give nearly the features of the original on two images; a model that does not run
     in bf16, or gives something else there, is followed in float32. TF32 is a switch of the GPU (`switched`), no copy.
+    A model with a stream for each modality has a twin with streams, where each of them has one.
     """
+    if embedder.has_streams:
+        (visible, one), (infrared, other) = each_stream(embedder, lambda stream: twin(stream, arithmetic))
+        if (one, other) == ("bf16", "bf16"):
+            return TwoStreamEmbedder(visible, infrared), "bf16"
+        return embedder, "float32" if arithmetic == "bf16" else arithmetic
     if arithmetic != "bf16":
         return embedder, arithmetic
     if not isinstance(embedder.network, nn.Module):
@@ -76,8 +83,11 @@ def compiled(follower: PixelEmbedder, count: int) -> PixelEmbedder | None:
     """The same model compiled for batches of `count` images; None where it does not compile or is another model then.
 
     `torch.compile` fuses what lies between convolutions, and on a GPU records CUDA graphs, which spares the launch of
-    every kernel. It takes a minute or more.
+    every kernel. It takes a minute or more. Of a model with streams each is compiled by itself.
     """
+    if follower.has_streams:
+        visible, infrared = each_stream(follower, lambda stream: compiled(stream, count))
+        return TwoStreamEmbedder(visible, infrared) if visible and infrared else None
     if not isinstance(follower.network, nn.Module) or _draws(follower.network):
         return None
     device = follower.mean.device

@@ -28,6 +28,7 @@ from .defences.parameters import EOT_SAMPLES
 from .passing import entered
 from .pixels import PixelEmbedder
 from .registry import nearest
+from .streams import TwoStreamEmbedder, each_stream
 
 #: What a stage makes of a gradient, given the images (B, ...) that went in.
 PullBack = Callable[[Tensor, Tensor], Tensor]
@@ -107,9 +108,17 @@ def stages_of(embedder: PixelEmbedder) -> dict[str, nn.Module]:
 def followed(embedder: PixelEmbedder, adaptive: Adaptive) -> PixelEmbedder:
     """The model whose gradients an adversary follows: the same one where gradients pass straight through nothing.
 
+    Of one that has a stream for each modality each is followed; ask each for what a `StraightThrough` knows.
+
     Raises:
         UserError: it has no sub-module of a name that is asked for.
     """
+    if embedder.has_streams:
+        before, after = (
+            each_stream(embedder, lambda one: one),
+            each_stream(embedder, lambda one: followed(one, adaptive)),
+        )
+        return embedder if after == before else TwoStreamEmbedder(*after)
     names = declared_behind(embedder).stages if adaptive.bpda is None else adaptive.bpda
     have = list(stages_of(embedder))
     for name in names:

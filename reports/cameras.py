@@ -9,7 +9,7 @@ from statistics import fmean
 
 from ..benchmark.store.runs import read_queries
 
-_COLUMNS = ("camera", "ap_clean", "ap_attacked")
+_COLUMNS = ("camera", "query_id", "ap_clean", "ap_attacked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,9 @@ class CameraRow:
     """The queries of one camera."""
 
     camera: int
+    #: Different ones: a query that stands in ten trials counts once.
     n_query: int
-    #: Mean of the queries' step AP, fractions.
+    #: Mean of the queries' step AP over all trials, fractions.
     clean: float
     attacked: float
 
@@ -32,16 +33,16 @@ def camera_rows(run: Path, cell_id: str) -> tuple[CameraRow, ...]:
     columns = read_queries(run, cell_id, _COLUMNS)
     if columns is None:
         return ()
-    by_camera: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for camera, clean, attacked in zip(*(columns[name] for name in _COLUMNS), strict=True):
+    by_camera: dict[int, list[tuple[str, float, float]]] = defaultdict(list)
+    for camera, query, clean, attacked in zip(*(columns[name] for name in _COLUMNS), strict=True):
         if None not in {camera, clean, attacked}:
-            by_camera[int(camera)].append((clean, attacked))
+            by_camera[int(camera)].append((str(query), clean, attacked))
     return tuple(
         CameraRow(
             camera=camera,
-            n_query=len(found),
-            clean=fmean(clean for clean, _ in found),
-            attacked=fmean(attacked for _, attacked in found),
+            n_query=len({query for query, _, _ in found}),
+            clean=fmean(clean for _, clean, _ in found),
+            attacked=fmean(attacked for _, _, attacked in found),
         )
         for camera, found in sorted(by_camera.items())
     )

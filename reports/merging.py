@@ -132,6 +132,7 @@ def _result(index: int, cell: PlannedCell, row: Mapping[str, Any] | None, names:
         surrogate=_surrogate(cell, row),
         entry=entry,
         label=cell.label,
+        data=cell.dataset,
         row=row or {},
     )
 

@@ -73,6 +73,8 @@ class Result:
     entry: str
     #: The cell's label, which `-k` looks into; empty where the plan does not list the cell.
     label: str
+    #: The data set as its grid calls it.
+    data: str
     #: The stored row under the names of its columns (docs/store.md); empty for a missing cell.
     row: Mapping[str, Any] = field(repr=False)
     #: Flags that it raises beside the other rows.
@@ -82,6 +84,11 @@ class Result:
         """A stored score, a fraction in [0, 1]; None where the cell is not done or the column is null."""
         value = self.row.get(column) if self.status == "done" else None
         return None if value is None or not math.isfinite(value) else float(value)
+
+    @property
+    def trials(self) -> int:
+        """Over how many trials its scores are means; 1 where that is not known."""
+        return int(self.row.get("trials") or 1)
 
     @property
     def flags(self) -> tuple[str, ...]:

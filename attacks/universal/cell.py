@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -56,4 +57,31 @@ class Universal(Optimiser):
 
     def trace(self, threat: Threat) -> Trace:
         final = CLEAN if threat.epsilon == 0 else ("universal", self.perturbation, threat)
+        return Trace(gradients=(), values=(), final=final)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniversalBySplit(Optimiser):
+    """What a catalogue and a plan know of a perturbation for each split of a data set; `of_trial` gives what runs."""
+
+    uses_loss: ClassVar[bool] = False
+    uses_gradients: ClassVar[bool] = False
+
+    #: The first split's first.
+    perturbations: tuple[Perturbation, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all of them, hexadecimal."""
+        return hashlib.sha256("\n".join(self.parameters()["perturbation"]).encode()).hexdigest()
+
+    def parameters(self) -> dict[str, Any]:
+        """The digests of all, under the name that one alone has."""
+        return {"perturbation": [each.sha256 for each in self.perturbations]}
+
+    def run(self, loss: Loss, images: Tensor, threats: Sequence[Threat], draw: Draw) -> list[Tensor]:
+        raise NotImplementedError("a perturbation for each split is run split by split; see `AttackSpec.of_trial`")
+
+    def trace(self, threat: Threat) -> Trace:
+        final = CLEAN if threat.epsilon == 0 else ("universal", self.perturbations, threat)
         return Trace(gradients=(), values=(), final=final)

@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from ...models.base import Embedder
+from ...models.base import MODALITIES, Embedder, Modality, seen_as
 from ..loss import NonFiniteGradientError
 
 #: What a gradient costs, in forwards.
@@ -31,6 +31,22 @@ class Batch:
     images: Tensor
     #: (B,) int64.
     identities: Tensor
+    #: (B,) int64, places in `MODALITIES`; None where all of them are visible.
+    modalities: Tensor | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """That of all its images. ValueError where they have several."""
+        found = _places(self.modalities)
+        if len(found) != 1:
+            raise ValueError(f"expected a batch of one modality, got {', '.join(MODALITIES[place] for place in found)}")
+        return MODALITIES[found[0]]
+
+    def of(self, modality: Modality) -> Tensor:
+        """Its images (n, 3, H, W) of one modality, in order; maybe none."""
+        if self.modalities is None:
+            return self.images if modality == MODALITIES[0] else self.images[:0]
+        return self.images[self.modalities == MODALITIES.index(modality)]
 
 
 class Loader(Protocol):
@@ -51,12 +67,19 @@ class Loader(Protocol):
         """How many images `epoch` gives."""
         ...
 
+    def n_of(self, modality: Modality) -> int:
+        """How many of those are of a modality."""
+        ...
+
     def everyone(self) -> Iterable[Batch]:
         """Every training image once, in order."""
         ...
 
     def epoch(self, epoch: int) -> Iterable[Batch]:
-        """The P x K batches of an epoch, counted from 0."""
+        """The P x K batches of an epoch, counted from 0.
+
+        Where the procedure alternates modalities each has one: visible, infrared, visible and so on, equally many.
+        """
         ...
 
 
@@ -81,6 +104,9 @@ class State:
 @dataclass(frozen=True, kw_only=True)
 class Procedure(ABC):
     """A way to fit one perturbation to many images; its fields are its parameters. Authors write `value`."""
+
+    #: Whether it asks for batches of one modality each, by turns; it then needs images of both.
+    alternates_modalities: ClassVar[bool] = False
 
     #: How much of the former steps is kept.
     momentum: float = 1.0
@@ -154,7 +180,7 @@ class Procedure(ABC):
             batch: clean images, and who they show.
             clean: (B, D), their features.
             perturbed: (B, 3, H, W), the images with the perturbation, inside [0, 1].
-            embedder: the model.
+            embedder: the model as it sees the batch, each row by the stream of its modality.
             known: from `prepare`.
             lot: a uniform number in [0, 1) of this step.
         """
@@ -166,6 +192,10 @@ class Procedure(ABC):
     def normalised(self, gradient: Tensor) -> Tensor:
         """A gradient (3, H, W) over the sum of its absolute values, so that every batch counts alike."""
         return gradient / gradient.abs().sum().clamp_min(_TINY)
+
+    def augmented(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:  # noqa: ARG002
+        """The batch that a step is taken on: a pure function of the arguments."""
+        return batch
 
     def before_epoch(self, state: State) -> Tensor:
         """The perturbation that an epoch starts with."""
@@ -188,11 +218,13 @@ class Procedure(ABC):
         radius, size = float(epsilon), self.step_size(epsilon, now.epoch)
         delta, velocity = self.before_epoch(now), now.velocity
         total, n_steps = 0.0, 0
-        for step, batch in enumerate(loader.epoch(now.epoch)):
+        for step, drawn in enumerate(loader.epoch(now.epoch)):
+            batch = self.augmented(drawn, seed, now.epoch, step)
             delta, velocity = delta.to(batch.images), velocity.to(batch.images)
+            view = seen_by(embedder, batch.modalities)
             with torch.no_grad():
-                clean = embedder(batch.images)
-            loss, gradient = self._slope(batch, clean, delta, embedder, known, lot_of(seed, now.epoch, step))
+                clean = view(batch.images)
+            loss, gradient = self._slope(batch, clean, delta, view, known, lot_of(seed, now.epoch, step))
             velocity = self.momentum * velocity + self.normalised(gradient)
             delta = (delta - size * velocity.sign()).clamp(-radius, radius)
             delta = self.after_step(delta, radius, now.epoch)
@@ -217,6 +249,34 @@ class Procedure(ABC):
         if not bool(torch.isfinite(gradient).all()):
             raise NonFiniteGradientError("the gradient of the perturbation is not finite")
         return float(loss.detach()), gradient
+
+
+def seen_by(embedder: Embedder, modalities: Tensor | None) -> Embedder:
+    """What a model is to the images of a batch: each row is embedded by the stream of its modality.
+
+    A model without streams is handed back as it is.
+
+    Args:
+        embedder: the model.
+        modalities: (B,) places in `MODALITIES`, in the order of the images; None where all of them are visible.
+    """
+    places = _places(modalities)
+    streams = [seen_as(embedder, MODALITIES[place]) for place in places]
+    if modalities is None or all(stream is streams[0] for stream in streams):
+        return streams[0]
+    rows = [(modalities == place).nonzero().flatten() for place in places]
+    back = torch.cat(rows).argsort()
+
+    def view(images: Tensor) -> Tensor:
+        features = [stream(images[own]) for stream, own in zip(streams, rows, strict=True)]
+        return torch.cat(features)[back]
+
+    return view
+
+
+def _places(modalities: Tensor | None) -> list[int]:
+    """Which modalities there are, ascending."""
+    return [0] if modalities is None else sorted({int(place) for place in modalities.tolist()})
 
 
 def saturation(delta: Tensor, radius: float) -> float:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from ...models.base import Embedder
 from ...models.pixels import resize
 from .clusters import kmeans
-from .procedure import Batch, Loader, Procedure, State
+from .procedure import Batch, Loader, Procedure, State, seen_by
 
 #: Below this a square root has no useful gradient.
 _TINY = 1e-12
@@ -80,7 +80,7 @@ class UAPRetrieval(Procedure):
         found = []
         for batch in loader.everyone():
             with torch.no_grad():
-                found.append(embedder(batch.images))
+                found.append(seen_by(embedder, batch.modalities)(batch.images))
             advance(len(batch.images))
         return kmeans(torch.cat(found), self.clusters, seed=seed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ from .models import PlacedError, model_of
 from .problems import existing
 from .reading import Document, Place, parse_document, read_document
 from .schema import KEYS, AdaptiveEntry, DatasetEntry, ExcludeEntry, GridFile, ModelEntry, check
+
+#: Folders of shipped grids that belong together.
+_FAMILIES = ("cross-modality",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +93,17 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _shipped(name: str, changes: Sequence[str] = ()) -> Document:
-    from importlib.resources import files
-
+def shipped_grids() -> list[str]:
+    """The names of the grids that the package ships; those of a family as `family/name`."""
     recipes = files("robustreid.benchmark.recipes")
-    names = sorted(item.name.removesuffix(".yml") for item in recipes.iterdir() if item.name.endswith(".yml"))
+    folders = [("", recipes), *((f"{family}/", recipes / family) for family in _FAMILIES)]
+    found = [f"{family}{item.name}" for family, folder in folders for item in folder.iterdir()]
+    return sorted(name.removesuffix(".yml") for name in found if name.endswith(".yml"))
+
+
+def _shipped(name: str, changes: Sequence[str] = ()) -> Document:
+    recipes = files("robustreid.benchmark.recipes")
+    names = shipped_grids()
     if name not in names:
         raise UserError(f"{unknown('grid', name, names)} Or give the path of a .yml file.")
     text = (recipes / f"{name}.yml").read_text(encoding="utf-8")
@@ -201,7 +211,8 @@ class _Resolver:
         if layout in DRAWN:
             from ..datasets.synthetic.crowd import Crowd
 
-            Crowd(**entry.options)
+            who: dict[str, Any] = entry.options
+            Crowd(**who)
         return DatasetRequest(
             label=entry.name,
             format=layout,

@@ -11,6 +11,7 @@ from ...models.base import ModelSpec, Normalise
 from ...models.defences.base import Defence
 from ...models.defences.catalogue import DefenceError, parse_one
 from ...models.load import resolve
+from ...models.splits import is_by_trial, resolve_by_trial
 from ...models.zoo import find
 from .reading import Place
 from .schema import DefenceEntry, ModelEntry, NormaliseEntry
@@ -44,16 +45,21 @@ def model_of(entry: ModelEntry, path: Callable[[str | None], Path | None]) -> Mo
             ("zoo",),
         )
     if given:
-        return resolve(
-            label=entry.name,
-            architecture=entry.architecture,
-            weights=path(entry.weights),
-            plugin=entry.plugin,
-            normalise=normalise,
-            metric=entry.metric or "cosine",
-            input_size=entry.input_size,
-            defence=defence,
-        )
+
+        def own_model(weights: Path | None) -> ModelSpec:
+            return resolve(
+                label=entry.name,
+                architecture=entry.architecture,
+                weights=weights,
+                plugin=entry.plugin,
+                normalise=normalise,
+                metric=entry.metric or "cosine",
+                input_size=entry.input_size,
+                defence=defence,
+            )
+
+        weights = path(entry.weights)
+        return resolve_by_trial(weights, own_model) if weights and is_by_trial(weights) else own_model(weights)
     known, weights = find(entry.zoo or entry.name)
     if known.defence:
         defence = (*defence, parse_one(known.defence))

@@ -18,6 +18,7 @@ from pydantic import (
 from ... import UserError
 from ...attacks.threat import Goal, NormName, Side
 from ...models.base import Metric
+from ...models.splits import N_SPLITS
 from ..records import Checks, Precision
 from .problems import validate
 from .reading import Document
@@ -54,6 +55,16 @@ _Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
 _Side = Annotated[int, Field(strict=True, ge=1)]
 _Count = Annotated[int, Field(strict=True, ge=0)]
 _Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+#: A number, or a variable's text that is one.
+_Split = Annotated[
+    int,
+    BeforeValidator(lambda value: int(value) if isinstance(value, str) and value.isdigit() else value),
+    Field(strict=True, ge=1, le=N_SPLITS),
+]
+
+
+#: Keys of a data set that are the harness's, not its format's.
+_NO_OPTIONS = frozenset({"name", "format", "root", "queries"})
 
 
 class _Entry(BaseModel):
@@ -99,7 +110,7 @@ class ModelEntry(_Entry):
 
 
 class DatasetEntry(_Entry):
-    """One retrieval set; the format defaults to the name where that is a known set. The rest is for drawn sets."""
+    """One retrieval set; the format defaults to the name where that is a known set. Who is in it is for drawn sets."""
 
     format: str | None = None
     root: str | None = None
@@ -109,11 +120,16 @@ class DatasetEntry(_Entry):
     cameras: _Count | None = None
     shots: _Count | None = None
     distractors: _Count | None = None
+    protocol: str | None = None
+    boxes: str | None = None
+    with_500k: bool | None = None
+    verify: bool | None = None
+    trial: _Split | None = None
 
     @property
-    def options(self) -> dict[str, int]:
-        """Who is drawn, as far as the file says it."""
-        given = {name: getattr(self, name) for name in ("seed", "identities", "cameras", "shots", "distractors")}
+    def options(self) -> dict[str, int | str | bool]:
+        """What the format is told, as far as the file says it."""
+        given = {name: getattr(self, name) for name in DatasetEntry.model_fields if name not in _NO_OPTIONS}
         return {name: value for name, value in given.items() if value is not None}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..progress import Reporter, staged
 from ..records import DatasetRef
+from .about import notice
 from .catalogue import DRAWN, open_dataset
 from .manifest import Manifest, read_manifest
 from .retrieval import RetrievalSet, with_queries
@@ -23,14 +24,14 @@ class DatasetRequest:
     #: None for a set that the package draws itself.
     root: Path | None
     #: Who is in it, for a format that has options.
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, int | str | bool] = field(default_factory=dict)
     #: How many of its queries are used; None is all.
     queries: int | None = None
 
     @property
     def is_there(self) -> bool:
         """Whether opening it can succeed."""
-        return self.root.is_dir() if self.root is not None else (self.format or self.label) in DRAWN
+        return self.root.exists() if self.root is not None else (self.format or self.label) in DRAWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ def open_sets(
             absent.append(request)
             continue
         data = open_dataset(request.label, request.format, request.root, request.options, reporter)
+        if text := notice(data.format):
+            reporter.note(text)
         if request.queries is not None:
             data = with_queries(data, request.queries)
         with staged(reporter, f"reading {request.label}", len(data.paths)) as stage:

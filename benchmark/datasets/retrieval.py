@@ -97,8 +97,10 @@ class RetrievalSet:
 def with_queries(data: RetrievalSet, count: int) -> RetrievalSet:
     """The same set with `count` of its queries, always the same ones: those whose names hash lowest.
 
+    Each trial keeps those of its own that are among them.
+
     Raises:
-        InvalidFileError: it has fewer.
+        InvalidFileError: it has fewer, or a trial would have none.
     """
     if count > len(data.query):
         raise InvalidFileError(
@@ -106,4 +108,9 @@ def with_queries(data: RetrievalSet, count: int) -> RetrievalSet:
         )
     digests = [hashlib.blake2b(path.encode()).digest() for path in data.query.paths]
     chosen = np.sort(np.array(sorted(range(len(digests)), key=digests.__getitem__)[:count], dtype=np.int64))
-    return replace(data, query=data.query.part(chosen))
+    trials = tuple(replace(trial, query=np.flatnonzero(np.isin(chosen, trial.query))) for trial in data.trials)
+    if not all(len(trial.query) for trial in trials):
+        raise InvalidFileError(
+            f"Data set {data.label!r} has trials without any of the {count} queries that were asked for; raise `queries`."
+        )
+    return replace(data, query=data.query.part(chosen), trials=trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .left_out import is_left_out
 from .protocol import PROTOCOLS, Labels, Protocol
 from .ranking import Ranking, rank
 from .scores import (
@@ -20,7 +21,7 @@ from .scores import (
 )
 from .similarity import GRID, METRIC_VERSION, NonFiniteFeatureError
 from .ties import TieGroups
-from .trials import Trial, drawn_trials
+from .trials import Trial, drawn_trials, over_trials
 
 __all__ = [
     "CUTOFFS",
@@ -42,6 +43,8 @@ __all__ = [
     "Trial",
     "chance",
     "drawn_trials",
+    "is_left_out",
+    "over_trials",
     "rank",
     "score",
     "values_of",

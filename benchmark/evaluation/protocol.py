@@ -149,6 +149,10 @@ class Labels:
         """How many images are labelled."""
         return len(self.identities)
 
+    def part(self, places: NDArray[np.int64]) -> Labels:
+        """Those of some of the images."""
+        return Labels(identities=self.identities[places], cameras=self.cameras[places])
+
 
 def _check_column(name: str, values: Any) -> None:
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != np.int64:

@@ -5,7 +5,8 @@ Definitions (rank r_i of the i-th of n positives, from 1, junk taken out):
     AP, trapezoid: mean of (i / r_i + (i-1) / (r_i - 1)) / 2, the last quotient 1 where r_i = 1 (the data set's own
         code, layumi, the AMA paper); never above the step AP;
     INP: n / r_n (Ye et al., AGW, TPAMI 2021);
-    Rank-k: whether r_1 <= k (CMC).
+    Rank-k: whether r_1 <= k (CMC); where the protocol ranks identities r_1 is the place of the query's own among them,
+        in AP and INP it is not (`identities.py`).
 Blind spots: AP and INP do not see how far apart images are; Rank-k sees one positive only. Each value is the
 expectation over a random order within ties. The means run over the queries that have a positive (torchreid), and the
 others are counted.
@@ -25,6 +26,7 @@ from .ties import first_ranks, harmonic_span, hits, inverse_negative_penalties, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .identities import IdentityRanks
     from .ranking import Ranking
     from .ties import TieGroups
 
@@ -68,7 +70,7 @@ class QueryValues:
     ap_trapezoid: NDArray[np.float64]
     #: (V,) float64 in (0, 1].
     inp: NDArray[np.float64]
-    #: (V,) float64 >= 1, smaller is better.
+    #: (V,) float64 >= 1, smaller is better: of images, or of identities where the protocol ranks those.
     first_rank: NDArray[np.float64]
     #: (V, 4) float64 in [0, 1]: hit at rank 1, 5, 10, 20.
     hit: NDArray[np.float64]
@@ -107,8 +109,12 @@ class Bounded:
     optimistic: float
     #: Positives last.
     pessimistic: float
+    #: Of the value over trials, as those of a population (the mean of squares is over their number); None of one trial.
+    std: float | None = None
 
     def __post_init__(self) -> None:
+        if self.std is not None and not 0 <= self.std <= 1:
+            raise ValueError(f"expected a standard deviation in [0, 1], got {self.std}")
         ordered = (0.0, self.pessimistic, self.value, self.optimistic, 1.0)
         if not all(low <= high + _ROUNDING for low, high in pairwise(ordered)):
             raise ValueError(f"expected 0 <= pessimistic <= value <= optimistic <= 1, got {self}")
@@ -158,8 +164,12 @@ def score(ranking: Ranking) -> tuple[QueryScores, RankingScores]:
     queries = QueryScores(
         **vars(expected),
         query_index=ranking.query_index,
-        optimistic=_query_values(ranking, ranking.groups.optimistic()),
-        pessimistic=_query_values(ranking, ranking.groups.pessimistic()),
+        optimistic=_query_values(
+            ranking, ranking.groups.optimistic(), ranking.identities and ranking.identities.optimistic()
+        ),
+        pessimistic=_query_values(
+            ranking, ranking.groups.pessimistic(), ranking.identities and ranking.identities.pessimistic()
+        ),
     )
     chance_ap, chance_hit = chance(ranking.positives, ranking.images)
     rank1, rank5, rank10, rank20 = (_bounded(queries, "hit", column) for column in range(len(CUTOFFS)))
@@ -182,7 +192,7 @@ def score(ranking: Ranking) -> tuple[QueryScores, RankingScores]:
 
 def values_of(ranking: Ranking) -> QueryValues:
     """Scores of each valid query (none is none), expected over random order within ties."""
-    return _query_values(ranking, ranking.groups)
+    return _query_values(ranking, ranking.groups, ranking.identities)
 
 
 def with_hits_of(
@@ -210,7 +220,7 @@ def chance(positives: NDArray[np.int64], images: NDArray[np.int64]) -> tuple[NDA
     return harmonic_span(np.zeros_like(images), images) / images * (1 - others) + others, positives / images
 
 
-def _query_values(ranking: Ranking, groups: TieGroups) -> QueryValues:
+def _query_values(ranking: Ranking, groups: TieGroups, identities: IdentityRanks | None) -> QueryValues:
     n_valid, positives = ranking.n_query_valid, ranking.positives
     first = groups.select(groups.nearer_positives == 0)
     last = groups.select(groups.nearer_positives + groups.tied_positives == positives[groups.query])
@@ -218,8 +228,10 @@ def _query_values(ranking: Ranking, groups: TieGroups) -> QueryValues:
         ap=np.bincount(groups.query, step_precisions(groups), minlength=n_valid) / positives,
         ap_trapezoid=np.bincount(groups.query, trapezoid_precisions(groups), minlength=n_valid) / positives,
         inp=inverse_negative_penalties(last),
-        first_rank=first_ranks(first),
-        hit=np.stack([hits(first, cutoff) for cutoff in CUTOFFS], axis=1),
+        first_rank=first_ranks(first) if identities is None else identities.ranks(),
+        hit=np.stack(
+            [hits(first, cutoff) for cutoff in CUTOFFS] if identities is None else identities.hits(CUTOFFS), axis=1
+        ),
     )
 
 

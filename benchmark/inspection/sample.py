@@ -21,13 +21,14 @@ from ..datasets.decoded import DecodedImages, decode
 from ..datasets.market import read_folder
 from ..datasets.opening import DatasetRequest, OpenSet, open_sets
 from ..datasets.retrieval import RetrievalSet, SideName
-from ..evaluation import Labels
+from ..evaluation import Labels, QueryScores, RankingScores
 from ..planner import make_plan
 from ..progress import Silent
 from ..records import PerturbAt
 from ..runner.batches import Batch, SideImages
 from ..runner.features import CleanFeatures, embed
-from ..runner.scoring import Problem, Scorer, Scores
+from ..runner.scenes import scene_of
+from ..runner.scoring import Problem, Scorer
 from ..runtime import Settings
 
 #: People, and of each the queries and gallery images that are used.
@@ -115,20 +116,16 @@ class Sample:
         return self.opened.data
 
     def _images(self, side: SideName) -> SideImages:
-        return SideImages(
-            decoded=self.decoded,
-            first=0 if side == "query" else len(self.data.query),
-            perturb_at=self.perturb_at,
-            input_size=self.grid.models[0].input_size,
-            device=self.device,
+        return scene_of(self.opened, self.decoded).images(
+            side, perturb_at=self.perturb_at, input_size=self.grid.models[0].input_size, device=self.device
         )
 
     def queries(self, count: int) -> tuple[NDArray[np.int64], Tensor]:
         """The places of at most `count` queries of one size, and their images (B, 3, H, W) in [0, 1]."""
         images = self._images("query")
-        sizes = [tuple(size) for size in images.sizes(len(self.data.query)).tolist()]
-        commonest = Counter(sizes).most_common(1)[0][0]
-        chosen = np.array([place for place, size in enumerate(sizes) if size == commonest][:count], dtype=np.int64)
+        kinds = [tuple(kind) for kind in images.kinds.tolist()]
+        commonest = Counter(kinds).most_common(1)[0][0]
+        chosen = np.array([place for place, kind in enumerate(kinds) if kind == commonest][:count], dtype=np.int64)
         return chosen, images.load(Batch(indices=chosen, places=np.arange(len(chosen)), size=len(chosen)))
 
     def features(self, embedder: Embedder) -> CleanFeatures:
@@ -138,17 +135,18 @@ class Sample:
             NonFiniteFeatureError: a NaN or an infinity.
         """
         query, gallery = (
-            embed(embedder, self._images(side), len(self.data.side(side)), self.batch_size, lambda _: None)
+            embed(embedder, self._images(side), self.batch_size, lambda _: None)
             for side in ("query", "gallery")
         )
         return CleanFeatures(query=query, gallery=gallery)
 
-    def scores(self, features: CleanFeatures, spec: ModelSpec) -> Scores:
+    def scores(self, features: CleanFeatures, spec: ModelSpec) -> tuple[QueryScores, RankingScores]:
         """Scores of features, a query and in all."""
         device = str(self.device) if self.device.type == "cuda" else "cpu"
         labels: list[Labels] = [self.data.query.labels, self.data.gallery.labels]
         problem = Problem(query=labels[0], gallery=labels[1], protocol=self.data.protocol)
-        return Scorer(metric=spec.metric, clean=features, device=device).clean_scores(problem)
+        (found,) = Scorer(metric=spec.metric, clean=features, device=device).clean_scores(problem).by_trial
+        return found
 
 
 def open_sample(spec: ModelSpec, request: DatasetRequest, settings: Settings, device: torch.device) -> Sample:

@@ -16,7 +16,6 @@ from ... import StorageError
 from ...attacks.draw import Draw
 from ...attacks.loss import FeatureMemo
 from ...attacks.references import References, Selection, to_references
-from ...models.base import Embedder
 from ...models.precision import Arithmetic, switched
 from ..costs import reference_key
 from ..datasets.retrieval import RetrievalSet, SideName
@@ -62,7 +61,7 @@ class Arena:
     #: The model whose gradients are followed.
     walker: LoadedModel
     #: The models that are scored, by label; the walker is one of them where it is attacked itself. And who scores.
-    victims: Mapping[str, Embedder]
+    victims: Mapping[str, LoadedModel]
     scorers: Mapping[str, Scorer]
     images: Callable[[SideName], SideImages]
     batch_size: int
@@ -114,9 +113,8 @@ def named_batches(
     arena: Arena, side: SideName, selection: Selection, key: tuple[str, int], name: str
 ) -> Iterator[tuple[str, Batch]]:
     """The batches of the attacked images of a side, and what the journal calls them."""
-    sizes = arena.images(side).sizes(len(arena.data.side(side)))
     policy, seed = key
-    for index, batch in enumerate(make_batches(sizes, selection.attacked, arena.batch_size)):
+    for index, batch in enumerate(make_batches(arena.images(side).kinds, selection.attacked, arena.batch_size)):
         yield f"{side}-{policy}-{seed}{name and '-'}{name}-{arena.batch_size}-{index:06d}", batch
 
 
@@ -156,14 +154,15 @@ def _run_batch(
     """
     people = arena.data.side(side)
     n_real = len(batch.indices)
-    walked_memo = FeatureMemo(batch.placed(arena.walker.embedder), n_real)
-    memos = {arena.walker.label: walked_memo}
+    walker = arena.walker.of(batch.modality)
+    walked_memo = FeatureMemo(batch.placed(walker.embedder), n_real)
+    memos = {walker.label: walked_memo}
     arithmetic: Arithmetic = "float32"
-    if arena.walker.twin:
-        follower, arithmetic = arena.walker.twin
+    if walker.twin:
+        follower, arithmetic = walker.twin
         walked_memo = FeatureMemo(batch.placed(follower), n_real)
     for label in {cell.model.label for cell in cells} - memos.keys():
-        memos[label] = FeatureMemo(batch.placed(arena.victims[label]), n_real)
+        memos[label] = FeatureMemo(batch.placed(arena.victims[label].of(batch.modality).embedder), n_real)
     ids = tuple(people.paths[index] for index in batch.indices) + ("",) * (batch.size - n_real)
     hills = Hills(
         memo=walked_memo,
@@ -178,7 +177,7 @@ def _run_batch(
 
     def walk(cell: Cell) -> Walked:
         attack, draw = cell.attack, Draw(cell.seed, ids)
-        lens = arena.walker.lens(attack.lens)
+        lens = walker.lens(attack.lens)
         if attack.is_ensemble:
             victim = memos[cell.model.label]
             scorer = arena.scorers[cell.model.label]

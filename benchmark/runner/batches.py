@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...attacks.counts import from_counts
-from ...models.base import Embedder
+from ...models.base import MODALITIES, Embedder, Modality
 from ...models.pixels import resize
 from ..datasets.decoded import DecodedImages
 from ..records import PerturbAt
@@ -28,6 +27,8 @@ class Batch:
     places: NDArray[np.int64]
     #: How many images the model is fed, padding included.
     size: int
+    #: What all of them were taken by.
+    modality: Modality = "visible"
 
     def pad(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """`values` (n, ...) of the real images, followed by zeros for the padding."""
@@ -54,24 +55,26 @@ class _Placed:
         return self.embedder(images[self.order])[self.where]
 
 
-def make_batches(sizes: NDArray[np.int64], indices: NDArray[np.int64], batch_size: int) -> list[Batch]:
-    """The batches of the images `indices` of a side whose images have `sizes` (N, 2).
+def make_batches(kinds: NDArray[np.int64], indices: NDArray[np.int64], batch_size: int) -> list[Batch]:
+    """The batches of the images `indices` of a side whose images are of `kinds` (N, 3): height, width, modality.
 
-    All images of one size share batches, in their order; sizes come in the order of their first image. A batch holds
+    All images of one kind share batches, in their order; kinds come in the order of their first image. A batch holds
     those of its images that are wanted, each at its place; one that holds none is left out.
     """
-    wanted = np.zeros(len(sizes), dtype=bool)
+    wanted = np.zeros(len(kinds), dtype=bool)
     wanted[indices] = True
-    by_size: dict[tuple[int, ...], list[int]] = {}
-    for index, size in enumerate(sizes.tolist()):
-        by_size.setdefault(tuple(size), []).append(index)
+    by_kind: dict[tuple[int, ...], list[int]] = {}
+    for index, kind in enumerate(kinds.tolist()):
+        by_kind.setdefault(tuple(kind), []).append(index)
     batches = []
-    for same in by_size.values():
+    for (_, _, modality), same in by_kind.items():
         for start in range(0, len(same), batch_size):
             chunk = np.array(same[start : start + batch_size], dtype=np.int64)
             places = np.flatnonzero(wanted[chunk])
             if len(places):
-                batches.append(Batch(indices=chunk[places], places=places, size=batch_size))
+                batches.append(
+                    Batch(indices=chunk[places], places=places, size=batch_size, modality=MODALITIES[modality])
+                )
     return batches
 
 
@@ -80,19 +83,22 @@ class SideImages:
     """The decoded images of one side, as tensors of the size at which they are perturbed."""
 
     decoded: DecodedImages
-    #: Where this side starts in `decoded`.
-    first: int
+    #: (N,) where each image of this side lies in `decoded`.
+    places: NDArray[np.int64]
+    #: (N,) places in `MODALITIES`.
+    modalities: NDArray[np.int64]
     perturb_at: PerturbAt
     input_size: tuple[int, int] | None
     device: torch.device
 
-    def sizes(self, count: int) -> NDArray[np.int64]:
-        """(N, 2) heights and widths at which the images are stacked."""
-        return self.decoded.sizes[self.first : self.first + count]
+    @property
+    def kinds(self) -> NDArray[np.int64]:
+        """(N, 3) height, width and modality: images that differ in one of them never share a batch."""
+        return np.column_stack([self.decoded.sizes[self.places], self.modalities])
 
     def load(self, batch: Batch) -> Tensor:
         """(size, 3, H, W) float32 in [0, 1] on the 8-bit grid; padding is black."""
-        stacked = self.decoded.stack(_shifted(batch.indices, self.first))
+        stacked = self.decoded.stack(self.places[batch.indices])
         counts = torch.from_numpy(batch.pad(stacked))
         if self.device.type == "cuda":
             counts = counts.pin_memory()
@@ -101,7 +107,3 @@ class SideImages:
             # Perturbed at the model's own size: the resized clean image is an 8-bit image first.
             images = resize(images, self.input_size).round().clamp(0, 255)
         return from_counts(images)
-
-
-def _shifted(indices: NDArray[np.int64], first: int) -> Sequence[int]:
-    return [int(index) + first for index in indices]

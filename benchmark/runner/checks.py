@@ -22,6 +22,7 @@ from ...attacks.reliability.gradients import gradient_findings
 from ...attacks.reliability.thresholds import ABOVE_CHANCE, CHECKED_IMAGES, FLAGS, UNBOUNDED_IMAGES
 from ...attacks.reliability.unbounded import Walk, attack_unbounded
 from ...attacks.transforms import Lens
+from ...models.base import MODALITIES
 from ...models.pixels import PixelEmbedder
 from ..datasets.retrieval import RetrievalSet, SideName
 from ..evaluation import Labels, RankingScores, rank, score
@@ -101,6 +102,7 @@ class Checker:
             few = trial.batches(selection.attacked[:CHECKED_IMAGES])[:1]
             if not few:
                 return None
+            model = model.of(few[0].modality)
             features = feature_findings(model.embedder, trial.loaded(few[0]))
             gradients = trial.gradients(few[0], model.follower)
             if model.passes_straight and "zero-gradient" in trial.gradients(few[0], model.embedder):
@@ -130,16 +132,21 @@ class _Trial:
     selection: Selection
 
     def batches(self, indices: NDArray[np.int64]) -> list[Batch]:
-        """Images of a side in batches of one size, without padding."""
-        sizes = self.checker.arena.images(self.side).sizes(len(self.checker.arena.data.side(self.side)))
-        by_size: dict[tuple[int, ...], list[int]] = {}
+        """Images of a side in batches of one size and modality, without padding."""
+        kinds = self.checker.arena.images(self.side).kinds
+        by_kind: dict[tuple[int, ...], list[int]] = {}
         for index in indices.tolist():
-            by_size.setdefault(tuple(sizes[index].tolist()), []).append(index)
+            by_kind.setdefault(tuple(kinds[index].tolist()), []).append(index)
         step = self.checker.at_once
-        chunks = [same[start : start + step] for same in by_size.values() for start in range(0, len(same), step)]
         return [
-            Batch(indices=np.array(chunk, dtype=np.int64), places=np.arange(len(chunk)), size=len(chunk))
-            for chunk in chunks
+            Batch(
+                indices=np.array(same[start : start + step], dtype=np.int64),
+                places=np.arange(len(same[start : start + step])),
+                size=len(same[start : start + step]),
+                modality=MODALITIES[modality],
+            )
+            for (_, _, modality), same in by_kind.items()
+            for start in range(0, len(same), step)
         ]
 
     def loaded(self, batch: Batch) -> Tensor:
@@ -153,7 +160,7 @@ class _Trial:
         draw = Draw(0, tuple(self.checker.arena.data.side(self.side).paths[index] for index in batch.indices))
         references = to_references(counts[batch.indices], means[batch.indices], images, own[batch.indices])
         memo = FeatureMemo(follower, len(batch.indices))
-        lens = self.model.lens(Lens())
+        lens = self.model.of(batch.modality).lens(Lens())
         return Loss(memo, Push(), references, clean=images, lens=lens, draw=draw), draw
 
     @property
@@ -178,7 +185,7 @@ class _Trial:
         batches = self.batches(chosen)
         loaded = [self.loaded(batch) for batch in batches]
         walks = [
-            Walk(loss=self._loss(batch, images, self.model.follower)[0], images=images)
+            Walk(loss=self._loss(batch, images, self.model.of(batch.modality).follower)[0], images=images)
             for batch, images in zip(batches, loaded, strict=True)
         ]
 
@@ -186,7 +193,8 @@ class _Trial:
             features = {"query": clean.query.copy(), "gallery": clean.gallery.copy()}
             with torch.no_grad():
                 for batch, images in zip(batches, attacked, strict=True):
-                    features[self.side][batch.indices] = to_rows(self.model.embedder(images), len(images))
+                    embedder = self.model.of(batch.modality).embedder
+                    features[self.side][batch.indices] = to_rows(embedder(images), len(images))
             found = self._scores(features["query"][queries], features["gallery"][gallery], labels)
             return found.mAP.value <= found.chance_mAP + ABOVE_CHANCE
 

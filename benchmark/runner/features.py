@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...models.base import Embedder, ModelSpec
+from ...models.base import Embedder, ModelSpec, seen_as
 from ..datasets.retrieval import SideName
 from ..evaluation import NonFiniteFeatureError
 from ..records import DatasetRef, PerturbAt, digest
@@ -51,18 +51,19 @@ def feature_identity(
 
 
 def embed(
-    embedder: Embedder, images: SideImages, count: int, batch_size: int, advance: Callable[[int], None]
+    embedder: Embedder, images: SideImages, batch_size: int, advance: Callable[[int], None]
 ) -> NDArray[np.float32]:
-    """Features (count, D) of the clean images of a side.
+    """Features (N, D) of the clean images of a side, each by the model's stream of its modality.
 
     Raises:
         NonFiniteFeatureError: a NaN or an infinity.
     """
     rows: NDArray[np.float32] | None = None
-    batches = make_batches(images.sizes(count), np.arange(count), batch_size)
+    count = len(images.places)
+    batches = make_batches(images.kinds, np.arange(count), batch_size)
     with torch.no_grad(), closing(ahead(images.load, batches)) as loaded:
         for batch, clean in loaded:
-            found = to_rows(embedder(clean), len(batch.indices))
+            found = to_rows(seen_as(embedder, batch.modality)(clean), len(batch.indices))
             if rows is None:
                 rows = np.empty((count, found.shape[1]), dtype=np.float32)
             rows[batch.indices] = found

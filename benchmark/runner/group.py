@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -16,13 +17,13 @@ from ...attacks.references import Selection, select
 from ...attacks.reliability.thresholds import ROUNDING
 from ..costs import n_clean, reference_key
 from ..datasets.retrieval import SideName
-from ..evaluation import with_hits_of
 from ..planner import Group
-from ..records import Cell, Environment, Outcome, Row
+from ..records import Cell, Outcome
 from ..runtime import peak_memory_bytes
 from ..store.schema import query_table
 from .attacking import Arena, Bank, attack_side, named_batches
 from .checks import Findings
+from .delivering import Delivery
 from .failures import describe
 from .features import CleanFeatures
 from .scoring import Scores, problem_of
@@ -44,18 +45,17 @@ class GroupRun:
     arena: Arena
     #: Of the model whose gradients are followed.
     clean: CleanFeatures
-    environment: Environment
     device: torch.device
     #: Passes of clean images that this run really made; charged to the first cell.
     clean_spent: int
-    #: Told each row as it is written.
-    landed: Callable[[Row], None]
+    #: Where finished cells go.
+    delivery: Delivery
     #: What checks found, by label of the model.
     findings: Mapping[str, Findings] = field(default_factory=dict)
     _selections: dict[tuple[SideName, tuple[str, int]], Selection] = field(default_factory=dict)
 
     def execute(self) -> None:
-        """Attack, score and write every cell; a cell that fails leaves its row and the others go on."""
+        """Attack, score and deliver every cell; a cell that fails leaves its row and the others go on."""
         cells = self._with_something_to_attack()
         if not cells:
             return
@@ -68,7 +68,6 @@ class GroupRun:
             attack_side(self.arena, cells, "gallery", lambda cell: self._bank(cell, "gallery"), share=0.5)
             for cell in cells:
                 self._second_side(cell, len(cells))
-        self.arena.journal.drop()
 
     def _second_side(self, cell: Cell, n_cells: int) -> None:
         """`both` is sequential: the queries are attacked against the attacked gallery."""
@@ -96,7 +95,7 @@ class GroupRun:
                 able.append(cell)
             else:
                 reason = f"nothing to attack: no {first} image has a reference under {cell.attack.references}"
-                self._land(Row(cell=cell, status="skipped", reason=reason, environment=self.environment))
+                self.delivery.skipped(cell, reason)
         return able
 
     def _selection(self, cell: Cell, side: SideName) -> Selection:
@@ -171,22 +170,21 @@ class GroupRun:
         main: SideName = "gallery" if cell.side == "both" else cell.side
         problem = problem_of(cell, data, self._selection(cell, main))
         scorer = self.arena.scorers[cell.model.label]
-        clean_queries, clean = scorer.clean_scores(problem)
-        queries, attacked = scorer.scores(problem, {side: r.features for side, r in results.items()})
+        clean = scorer.clean_scores(problem)
+        attacked = scorer.scores(problem, {side: r.features for side, r in results.items()})
         for side, result in results.items():
             for features in result.also.values():
-                other = scorer.scores(problem, {side: features})
-                queries, attacked = _worst((queries, attacked), other, cell)
+                attacked = _worst(attacked, scorer.scores(problem, {side: features}), cell)
         rounded = any(not np.array_equal(r.features, r.unrounded) for r in results.values())
-        unrounded = attacked
+        unrounded = attacked.means
         if rounded:
-            _, unrounded = scorer.scores(problem, {side: r.unrounded for side, r in results.items()})
+            unrounded = scorer.scores(problem, {side: r.unrounded for side, r in results.items()}).means
         flags = frozenset[str]().union(*(result.flags for result in results.values()))
         if cell.side == "both":
-            _, alone = scorer.scores(problem, {"gallery": results["gallery"].features})
-            if attacked.mAP.value > alone.mAP.value:
+            alone = scorer.scores(problem, {"gallery": results["gallery"].features}).means
+            if attacked.means.mAP.value > alone.mAP.value:
                 flags |= {FLAG_BOTH_WEAKER}
-        flags |= self._doubts(cell, attacked.mAP.value - unrounded.mAP.value)
+        flags |= self._doubts(cell, attacked.means.mAP.value - unrounded.mAP.value)
         n_attacked = sum(len(result.selection.attacked) for result in results.values())
         clean_spent = self.clean_spent if cell is self.group.cells[0] else 0
         passes = sum(
@@ -194,8 +192,8 @@ class GroupRun:
             Passes(forwards=n_clean(cell, data), forwards_spent=clean_spent),
         )
         outcome = Outcome(
-            clean=clean,
-            attacked=attacked,
+            clean=clean.means,
+            attacked=attacked.means,
             attacked_float=unrounded,
             n_attacked=n_attacked,
             passes=passes,
@@ -207,21 +205,23 @@ class GroupRun:
             flags=tuple(sorted(flags)),
         )
         targets = problem.target_identities
-        table = query_table(
-            cell,
-            query_ids=data.query.paths,
-            identities=data.query.identities.tolist(),
-            cameras=data.query.cameras.tolist(),
-            target_identities=None if targets is None else targets.tolist(),
-            clean=clean_queries,
-            attacked=queries,
-        )
-        row = Row(cell=cell, status="done", outcome=outcome, environment=self.environment)
+
+        def table_of(named: Cell, first_trial: int) -> pa.Table:
+            return query_table(
+                named,
+                query_ids=data.query.paths,
+                identities=data.query.identities.tolist(),
+                cameras=data.query.cameras.tolist(),
+                target_identities=None if targets is None else targets.tolist(),
+                clean=[queries for queries, _ in clean.by_trial],
+                attacked=[queries for queries, _ in attacked.by_trial],
+                first_trial=first_trial,
+            )
+
         if cell.cell_id in self.arena.keeping.cells:
             attacked_sides = {side: (result.selection, result.features) for side, result in results.items()}
             self.arena.keeping.finish(cell, attacked_sides)
-        self.arena.run.commit(row, table)
-        self.landed(row)
+        self.delivery.done(cell, outcome, table_of)
 
     def _doubts(self, cell: Cell, rounding: float) -> frozenset[str]:
         """Flags of a cell from the checks of its models, and from what rounding to 8 bit changes of its mAP."""
@@ -229,10 +229,6 @@ class GroupRun:
         found = self.findings.get(cell.model.label, nothing).features
         found |= self.findings.get(cell.walker.label, nothing).gradients
         return found | {"rounding-changes-score"} if abs(rounding) > ROUNDING else found
-
-    def _land(self, row: Row) -> None:
-        self.arena.run.commit(row)
-        self.landed(row)
 
 
 def _worst(scores: Scores, other: Scores, cell: Cell) -> Scores:
@@ -242,10 +238,10 @@ def _worst(scores: Scores, other: Scores, cell: Cell) -> Scores:
     attacked gallery serves all queries, so whole galleries compete by their means.
     """
     if cell.side == "query":
-        return with_hits_of(scores, other)
-    by_ap = min(scores, other, key=lambda found: found[1].mAP.value)
-    by_hit = min(scores, other, key=lambda found: found[1].rank1.value)
-    return with_hits_of(by_ap, by_hit)
+        return scores.with_hits_of(other)
+    by_ap = min(scores, other, key=lambda found: found.means.mAP.value)
+    by_hit = min(scores, other, key=lambda found: found.means.rank1.value)
+    return by_ap.with_hits_of(by_hit)
 
 
 @dataclass(frozen=True, kw_only=True)

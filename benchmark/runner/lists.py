@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.catalogue import DRAWN
 from ..datasets.retrieval import RetrievalSet, SideName
 from .images import image_file
 from .rankings import Nearest, is_match
@@ -41,7 +42,14 @@ class Lists:
             }
             for number, query in enumerate(self.before.queries.tolist())
         ]
-        return {"version": VERSION, "cell_id": self.cell_id, "side": self.side, "queries": queries}
+        return {
+            "version": VERSION,
+            "cell_id": self.cell_id,
+            "side": self.side,
+            # Absent in older files, which are then taken for images of real people.
+            "is_drawn": self.data.format in DRAWN,
+            "queries": queries,
+        }
 
     def clean_files(self) -> dict[str, tuple[SideName, int]]:
         """By file name, of which side and place on it every clean image that is shown is."""

@@ -10,7 +10,7 @@ import torch
 
 from ... import UserError
 from ...attacks.transforms import Lens
-from ...models.base import ModelSpec
+from ...models.base import Modality, ModelSpec
 from ...models.engine import embedder
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
@@ -37,6 +37,13 @@ class LoadedModel:
     #: What the adversary does about stages, and the samples a gradient that the model asks for.
     adaptive: Adaptive = AUTO
     samples: int = 1
+
+    def of(self, modality: Modality) -> LoadedModel:
+        """What it is to images of a modality: its stream for it, or all of it where it has none."""
+        if not self.embedder.has_streams:
+            return self
+        twin = None if self.twin is None else (self.twin[0].of(modality), self.twin[1])
+        return replace(self, embedder=self.embedder.of(modality), twin=twin)
 
     @property
     def follower(self) -> PixelEmbedder:
@@ -66,10 +73,10 @@ class Models:
     adaptive: Adaptive = AUTO
     #: Models whose code failed while it was built, by label: why.
     broken: dict[str, str] = field(default_factory=dict)
-    #: Those in memory, by label.
-    _loaded: dict[str, LoadedModel] = field(default_factory=dict)
+    #: Those in memory, by label and digest.
+    _loaded: dict[tuple[str, str], LoadedModel] = field(default_factory=dict)
     #: The model and batch that the twin in memory was compiled for.
-    _compiled_for: tuple[str, int] | None = None
+    _compiled_for: tuple[tuple[str, str], int] | None = None
     #: Images a forward by model and image size, where memory or a measurement decided it.
     _batch_sizes: dict[tuple[str, tuple[int, int]], int] = field(default_factory=dict)
 
@@ -77,7 +84,8 @@ class Models:
         """Build every model once, so that a wrong file is refused before any work is done."""
         for spec in specs:
             try:
-                self._loaded = {spec.label: self._load(spec)}
+                for each in spec.by_trial or (spec,):
+                    self._loaded = {_key(each): self._load(each)}
             except Exception as error:  # code that fails is a result: its cells get rows
                 if isinstance(error, UserError) and not _is_fault_of_code(spec, error):
                     raise
@@ -86,14 +94,15 @@ class Models:
 
     def keep_only(self, specs: Collection[ModelSpec]) -> None:
         """Let all other models go."""
-        labels = {spec.label for spec in specs}
-        self._loaded = {label: model for label, model in self._loaded.items() if label in labels}
+        keys = {_key(spec) for spec in specs}
+        self._loaded = {key: model for key, model in self._loaded.items() if key in keys}
 
     def scored(self, spec: ModelSpec) -> LoadedModel:
         """A model that is scored."""
-        if spec.label not in self._loaded:
-            self._loaded[spec.label] = self._load(spec)
-        return self._loaded[spec.label]
+        key = _key(spec)
+        if key not in self._loaded:
+            self._loaded[key] = self._load(spec)
+        return self._loaded[key]
 
     def load(self, cell: Cell) -> LoadedModel:
         """The model whose gradients a cell follows, with its twin where the cell's precision is `fast`."""
@@ -106,13 +115,13 @@ class Models:
                 subject = f"{self.device}" if wanted == "float32" else f"The model {found.label!r}"
                 self.reporter.note(f"{subject} {why}, so `precision: fast` follows float32 gradients here.")
             found = replace(found, twin=(followed(follower, self.adaptive), arithmetic), is_fast=True)
-        self._loaded[found.label] = found
+        self._loaded[_key(cell.walker)] = found
         return found
 
     def ready(self, cell: Cell, count: int) -> LoadedModel:
         """The model that a cell follows, for batches of `count` images: compiled where that was asked for."""
         model = self.load(cell)
-        is_wanted = self.settings.compile and model.is_fast and (model.label, count) != self._compiled_for
+        is_wanted = self.settings.compile and model.is_fast and (_key(cell.walker), count) != self._compiled_for
         if not is_wanted or model.twin is None:
             return model
         if isinstance(model.twin[0], StraightThrough) and model.twin[0].reaches_network:
@@ -122,9 +131,10 @@ class Models:
         found = compiled(follower, count)
         if found is None:
             self.reporter.note(f"{model.label!r} does not compile here; it is followed as it is.")
-        self._compiled_for = (model.label, count)
-        self._loaded[model.label] = replace(model, twin=(followed(found or follower, self.adaptive), arithmetic))
-        return self._loaded[model.label]
+        self._compiled_for = (_key(cell.walker), count)
+        ready = replace(model, twin=(followed(found or follower, self.adaptive), arithmetic))
+        self._loaded[_key(cell.walker)] = ready
+        return ready
 
     def _uncompiled(self, model: LoadedModel) -> tuple[PixelEmbedder, Arithmetic]:
         """The twin anew, where an earlier one was compiled for another batch."""
@@ -165,6 +175,10 @@ class Models:
             adaptive=self.adaptive,
             samples=declared_behind(made).samples,
         )
+
+
+def _key(spec: ModelSpec) -> tuple[str, str]:
+    return spec.label, spec.sha256
 
 
 def _is_fault_of_code(spec: ModelSpec, error: UserError) -> bool:

@@ -19,8 +19,9 @@ from ..prepared import PreparedImages, check_prepared, prepared_attack
 from ..progress import Reporter
 from ..records import Cell
 from ..runtime import Settings
-from .batches import SideImages, make_batches
+from .batches import make_batches
 from .run import Summary, run_grid
+from .scenes import scene_of
 
 #: Images that are resized at once while they are compared.
 _CHUNK = 64
@@ -62,15 +63,12 @@ def _clean(cell: Cell, opened: OpenSet, images: PreparedImages, workers: int | N
     other = data.gallery if side == "query" else data.query
     selection = select(cell.attack.references, attacked=data.side(side).people, reference=other.people)
     wanted = [index for index in selection.attacked.tolist() if data.side(side).paths[index] in images.files]
-    source = SideImages(
-        decoded=decode(data, opened.manifest, workers=workers),
-        first=0 if side == "query" else len(data.query),
-        perturb_at=cell.perturb_at,
-        input_size=cell.walker.input_size,
-        device=torch.device("cpu"),
+    scene = scene_of(opened, decode(data, opened.manifest, workers=workers))
+    source = scene.images(
+        side, perturb_at=cell.perturb_at, input_size=cell.walker.input_size, device=torch.device("cpu")
     )
     found = {}
-    for batch in make_batches(source.sizes(len(data.side(side))), np.array(wanted, dtype=np.int64), _CHUNK):
+    for batch in make_batches(source.kinds, np.array(wanted, dtype=np.int64), _CHUNK):
         counts = (source.load(batch) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         for place, index in enumerate(batch.indices.tolist()):
             found[data.side(side).paths[index]] = counts[place]

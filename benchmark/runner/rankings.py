@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...attacks.references import Selection
 from ...models.base import Metric
 from ..datasets.retrieval import RetrievalSet, SideName
+from ..evaluation import is_left_out
 from ..evaluation.similarity import FixedPoint, fill_similarities, fixed_point
 
 #: How many images a list has at most.
@@ -90,13 +91,12 @@ def nobody_near(
 
 
 def is_junk(data: RetrievalSet, queries: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(S, G): which gallery images at `places` (G,) are junk for which of the `queries` (S,)."""
-    junk = np.isin(data.gallery.identities[places], sorted(data.protocol.junk_identities))
-    junk = np.broadcast_to(junk, (len(queries), len(places)))
-    if data.protocol.same_camera_is_junk:
-        same_camera = data.query.cameras[queries][:, None] == data.gallery.cameras[places]
-        junk = junk | (same_camera & is_match(data, queries, places))
-    return junk
+    """(S, G): which gallery images at `places` (G,) stand in no list of which of the `queries` (S,).
+
+    Junk, what the protocol hides from a query, and, where there are trials, what the first one leaves out.
+    """
+    junk = is_left_out(data.protocol, data.query.labels.part(queries), data.gallery.labels.part(places))
+    return junk | ~np.isin(places, data.trials[0].gallery) if data.trials else junk
 
 
 def is_match(data: RetrievalSet, queries: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -108,11 +108,13 @@ def is_match(data: RetrievalSet, queries: NDArray[np.int64], places: NDArray[np.
 def shown_queries(data: RetrievalSet, side: SideName, selection: Selection, count: int) -> NDArray[np.int64]:
     """The places of the queries whose lists are shown: the first of each of the first `count` people.
 
-    Only valid ones, that is, with a right answer; on side `query` only attacked ones.
+    Only valid ones, that is, with a right answer; on side `query` only attacked ones. Where there are trials, the first
+    one's.
     """
     gallery = np.arange(len(data.gallery))
     shown: dict[int, int] = {}
-    for query in selection.attacked if side == "query" else np.arange(len(data.query)):
+    candidates = selection.attacked if side == "query" else np.arange(len(data.query))
+    for query in np.intersect1d(candidates, data.trials[0].query) if data.trials else candidates:
         if len(shown) == count:
             break
         one, person = np.array([query]), int(data.query.identities[query])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +12,40 @@ from numpy.typing import NDArray
 from ...attacks.references import Selection
 from ...models.base import Metric
 from ..datasets.retrieval import RetrievalSet, SideName
-from ..evaluation import Labels, Protocol, QueryScores, RankingScores, rank, score
+from ..evaluation import (
+    Labels,
+    Protocol,
+    QueryScores,
+    RankingScores,
+    Trial,
+    over_trials,
+    rank,
+    score,
+    with_hits_of,
+)
 from ..records import Cell
 from .features import CleanFeatures
 
-Scores = tuple[QueryScores, RankingScores]
-
 #: An identity that no gallery image has: a query that carries it is dropped.
 _NOBODY = -2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """What features come to, trial by trial, and in the mean."""
+
+    #: Of each trial: its queries, whose `query_index` counts all queries of the set, and their means.
+    by_trial: Sequence[tuple[QueryScores, RankingScores]]
+
+    @cached_property
+    def means(self) -> RankingScores:
+        """Over the trials."""
+        return over_trials([means for _, means in self.by_trial])
+
+    def with_hits_of(self, other: Scores) -> Scores:
+        """AP and INP of these beside first ranks and hits of others: two adversaries."""
+        pairs = zip(self.by_trial, other.by_trial, strict=True)
+        return Scores(by_trial=[with_hits_of(own, others) for own, others in pairs])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +88,8 @@ class Scorer:
     clean: CleanFeatures
     #: Where features are compared.
     device: str = "cpu"
+    #: Those of the data set; none is one of everything.
+    trials: tuple[Trial, ...] = ()
     _known: dict[bytes, Scores] = field(default_factory=dict)
 
     def clean_scores(self, problem: Problem) -> Scores:
@@ -73,14 +103,31 @@ class Scorer:
 
     def scores(self, problem: Problem, attacked: dict[SideName, NDArray[np.float32]]) -> Scores:
         """Scores with the features of some sides replaced by attacked ones (N, D)."""
-        return score(
-            rank(
-                attacked.get("query", self.clean.query),
-                attacked.get("gallery", self.clean.gallery),
-                problem.query,
-                problem.gallery,
-                problem.protocol,
-                self.metric,
-                device=self.device,
+        queries = attacked.get("query", self.clean.query)
+        gallery = attacked.get("gallery", self.clean.gallery)
+        if not self.trials:
+            return Scores(by_trial=[self._scores(problem, queries, gallery, problem.query, problem.gallery)])
+        found = []
+        for trial in self.trials:
+            per_query, means = self._scores(
+                problem,
+                queries[trial.query],
+                gallery[trial.gallery],
+                problem.query.part(trial.query),
+                problem.gallery.part(trial.gallery),
             )
+            found.append((replace(per_query, query_index=trial.query[per_query.query_index]), means))
+        return Scores(by_trial=found)
+
+    def _scores(
+        self,
+        problem: Problem,
+        queries: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        query_labels: Labels,
+        gallery_labels: Labels,
+    ) -> tuple[QueryScores, RankingScores]:
+        ranking = rank(
+            queries, gallery, query_labels, gallery_labels, problem.protocol, self.metric, device=self.device
         )
+        return score(ranking)

@@ -52,8 +52,15 @@ class Surroundings:
             aims=padded(self.selection.target_identities[batch.indices]),
             cameras=padded(self.attacked.cameras[batch.indices]),
             same_camera_is_junk=self.protocol.same_camera_is_junk,
+            hidden_cameras=self._hidden,
             lots=draw.meant_for("lots").rows(0, 0, (LOTS,)).to(like.device),
         )
+
+    @property
+    def _hidden(self) -> frozenset[tuple[int, int]]:
+        """From the attacked side to the other one."""
+        pairs = self.protocol.hidden_cameras
+        return pairs if self.side == "query" else frozenset((other, own) for own, other in pairs)
 
     def _banks(self, dtype: torch.dtype, device: torch.device) -> tuple[FeatureBank, FeatureBank]:
         if (dtype, device) not in self._known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -63,7 +64,7 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "dataset": cell.dataset.label,
         "dataset_sha256": cell.dataset.sha256,
         "protocol": f"{cell.dataset.protocol.name}-v{cell.dataset.protocol.version}",
-        "trials": 1,
+        "trials": cell.dataset.protocol.n_trials,
         "attack": spec.name,
         "attack_version": spec.version,
         "attack_params": json.dumps(cell.attack_parameters, sort_keys=True),
@@ -102,6 +103,7 @@ def _scores(row: Row) -> dict[str, Any]:
             record[f"{metric}_{state}"] = bounded.value
             record[f"{metric}_{state}_optimistic"] = bounded.optimistic
             record[f"{metric}_{state}_pessimistic"] = bounded.pessimistic
+            record[f"{metric}_{state}_std"] = bounded.std
     record["mAP_attacked_float"] = outcome.attacked_float.mAP.value
     record["rank1_attacked_float"] = outcome.attacked_float.rank1.value
     return record
@@ -121,16 +123,32 @@ def query_table(
     identities: list[int],
     cameras: list[int],
     target_identities: list[int] | None,
+    clean: Sequence[QueryScores],
+    attacked: Sequence[QueryScores],
+    first_trial: int = 0,
+) -> pa.Table:
+    """One row a valid query of each trial, in query order; lists and ids are over all queries."""
+    tables = [
+        _trial_table(cell, first_trial + number, (query_ids, identities, cameras, target_identities), before, after)
+        for number, (before, after) in enumerate(zip(clean, attacked, strict=True))
+    ]
+    return pa.concat_tables(tables)
+
+
+def _trial_table(
+    cell: Cell,
+    trial: int,
+    people: tuple[tuple[str, ...], list[int], list[int], list[int] | None],
     clean: QueryScores,
     attacked: QueryScores,
 ) -> pa.Table:
-    """One row a valid query, in query order; lists and ids are over all queries."""
+    query_ids, identities, cameras, target_identities = people
     if clean.query_index.tolist() != attacked.query_index.tolist():
         raise ValueError("expected the same valid queries before and after")
     index = clean.query_index.tolist()
     columns: dict[str, Any] = {
         "cell_id": [cell.cell_id] * len(index),
-        "trial": [0] * len(index),
+        "trial": [trial] * len(index),
         "query_id": [query_ids[i] for i in index],
         "identity": [identities[i] for i in index],
         "camera": [cameras[i] for i in index],

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...models.training.plan import EpochSummary
+from ...models.weights.cards import trained_on
 from ...models.weights.files import file_sha256
 from ..runtime import environment
 from .data import FolderTrainingSet
@@ -48,6 +49,9 @@ def make_card(
         "normalise": {"mean": list(spec.normalise.mean), "std": list(spec.normalise.std)},
         **asked,
         "data": data.description,
+        "trained_on": _trained_on(recipe),
+        # The split, from 1, of a set that has splits.
+        "trial": recipe.data.options.get("trial"),
         "started_from_sha256": file_sha256(recipe.weights) if recipe.weights else None,
         "epochs": recipe.plan.epochs,
         "epoch": chosen_epoch(log, recipe.validation),
@@ -60,6 +64,15 @@ def make_card(
         **place.on_a_card,
         "recipe": recipe.text,
     }
+
+
+def _trained_on(recipe: Recipe) -> list[str] | None:
+    """The formats of all that the weights have seen, by way of those they started from too; None where nobody knows."""
+    layout = recipe.data.format or recipe.data.label
+    # Formats that may hold anything: what the user calls it says more.
+    own = (layout, recipe.data.label) if layout in {"folder", "table"} else (layout,)
+    before = () if recipe.weights is None else trained_on(recipe.weights)
+    return None if before is None else list(dict.fromkeys((*before, *own)))
 
 
 def log_csv(log: list[EpochSummary]) -> bytes:

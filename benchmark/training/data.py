@@ -1,8 +1,10 @@
-"""Training sets: the folder `bounding_box_train` of Market-1501's layout, its digest, and its pixels by batch."""
+"""Training sets: the images that a data set has for that, their digest, and their pixels by batch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,12 @@ from ..datasets.catalogue import refuse_contradictions
 from ..datasets.decoded import DecodedImages, decode
 from ..datasets.held_out import held_out
 from ..datasets.manifest import read_manifest
-from ..datasets.market import TRAINING_FOLDER, read_training_images
+from ..datasets.market import TRAINING_FOLDER
 from ..datasets.opening import DatasetRequest
 from ..datasets.retrieval import Images, RetrievalSet
+from ..datasets.synthetic.crowd import read_training_synthetic
+from ..datasets.training import read_training
+from ..datasets.training import training_root as own_folder
 from ..evaluation import PROTOCOLS
 from ..progress import Reporter, staged
 
@@ -30,7 +35,9 @@ class FolderTrainingSet:
     identities: NDArray[np.int64]
     #: (N,) int64.
     cameras: NDArray[np.int64]
-    #: Digest of the sorted file names and their sha256.
+    #: (N,) int64, places in `MODALITIES`.
+    modalities: NDArray[np.int64]
+    #: Digest of the sorted file names and their sha256, and of who is on them where their names do not say it.
     sha256: str
     #: (height, width) of every batch.
     size: tuple[int, int]
@@ -45,7 +52,9 @@ class FolderTrainingSet:
     def description(self) -> str:
         """What a card says of it."""
         n_people, n_cameras = len(np.unique(self.identities)), len(np.unique(self.cameras))
-        return f"{self.label}: {len(self)} images of {n_people} identities from {n_cameras} cameras"
+        infrared = int(np.count_nonzero(self.modalities))
+        share = f", {infrared} of them infrared," if infrared else ""
+        return f"{self.label}: {len(self)} images{share} of {n_people} identities from {n_cameras} cameras"
 
     def batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images (B, 3, H, W) uint8; those of another size are resized (bilinear) and rounded."""
@@ -76,23 +85,18 @@ def open_training_set(
 
     Raises:
         UserError: there is no such folder, or nobody in it to learn from.
-        InvalidFileError: an image that does not decode, or whose name says nothing.
+        InvalidFileError: an image that does not decode, or a name or list that says nothing.
     """
-    root = training_root(request, reporter)
-    if not (root / TRAINING_FOLDER).is_dir():
-        raise UserError(
-            f"Data set {request.label!r} has no training images: there is no folder {str(root / TRAINING_FOLDER)!r}; "
-            f"give the `root` of a set in Market-1501's layout that has one."
-        )
-    images = read_training_images(root)
-    # Of its own folder, so that the cache keeps it apart from the set's query and gallery.
-    names = tuple(path.removeprefix(f"{TRAINING_FOLDER}/") for path in images.paths)
+    root, images = training_images(request, reporter)
+    # Of the folder that they are in, so that the cache keeps it apart from the set's query and gallery.
+    folder = os.path.commonpath([os.path.dirname(path) for path in images.paths])  # noqa: PTH120 (many of them)
+    names = tuple(path.removeprefix(f"{folder}/") for path in images.paths)
     none = np.empty(0, dtype=np.int64)
     found = RetrievalSet(
         label=request.label,
         format="folder",
-        root=root / TRAINING_FOLDER,
-        query=Images(paths=names, identities=images.identities, cameras=images.cameras),
+        root=root / folder,
+        query=replace(images, paths=names),
         gallery=Images(paths=(), identities=none, cameras=none),
         protocol=PROTOCOLS["market"],
     )
@@ -109,22 +113,46 @@ def open_training_set(
         label=request.label,
         identities=images.identities[places],
         cameras=images.cameras[places],
-        sha256=manifest.sha256,
+        modalities=images.modalities[places],
+        sha256=manifest.sha256 if Path(folder).name == TRAINING_FOLDER else _with_labels(manifest.sha256, found.query),
         size=shapes[0] if len(shapes) == 1 or input_size is None else input_size,
         _decoded=decoded,
         _places=places,
     )
 
 
-def training_root(request: DatasetRequest, reporter: Reporter) -> Path:
-    """The folder that holds `bounding_box_train`; a drawn set is drawn."""
+def training_images(request: DatasetRequest, reporter: Reporter) -> tuple[Path, Images]:
+    """The labelled images that a request has for training, and the folder that their paths start from.
+
+    Args:
+        request: from a recipe.
+        reporter: told while a drawn set is drawn.
+
+    Raises:
+        UserError: the set has none, or is not there.
+        InvalidFileError: a name or list that says nothing.
+    """
     layout = request.format or request.label
     refuse_contradictions(request.label, layout, has_root=request.root is not None, options=request.options)
-    if request.root is not None:
-        return request.root
-    from ..datasets.synthetic.crowd import training_folder
+    if request.root is None:
+        return read_training_synthetic(request.label, reporter=reporter, **request.options)
+    images = read_training(layout, request.root, request.options)
+    # Paths of a table start where it lies, those of any other set at the root that was given.
+    return own_folder(layout, request.root) if layout == "table" else request.root, images
 
-    return training_folder(request.label, reporter=reporter, **request.options)
+
+def training_root(request: DatasetRequest, reporter: Reporter) -> Path:
+    """The folder that holds the training images of a request; a drawn set is drawn."""
+    if request.root is None:
+        return training_images(request, reporter)[0]
+    return own_folder(request.format or request.label, request.root)
+
+
+def _with_labels(sha256: str, images: Images) -> str:
+    """Digest of images whose names do not say who is on them."""
+    labels = (images.identities, images.cameras, images.modalities)
+    words = [sha256, *images.paths, *(repr(values.tolist()) for values in labels)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _resized(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

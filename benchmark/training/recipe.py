@@ -128,7 +128,7 @@ def resolve(document: Document) -> Recipe:
         raise document.refusal(("architecture",), unknown("architecture", file.architecture, ARCHITECTURES.names()))
     weights = None if file.weights is None else document.folder / Path(file.weights).expanduser()
     losses, share = file.losses, file.perturb.share if file.perturb else 1.0
-    if not losses.softmax and not losses.triplet and not losses.metric:
+    if not (losses.softmax or losses.triplet or losses.weighted or losses.metric):
         raise UserError(f"{document.where(('losses',))}: all weights are 0; expected one above 0.")
     # A model that is nowhere yet: what is wrong with the rest is said before the training, not after.
     stand_in = {"name": file.name, "plugin": "to:come"}
@@ -160,9 +160,10 @@ def resolve(document: Document) -> Recipe:
             label_smoothing=losses.label_smoothing,
             triplet=losses.triplet,
             margin=None if losses.margin == "soft" else losses.margin,
+            weighted=losses.weighted,
             bnneck=losses.bnneck,
             metric_loss=MetricLoss(**losses.metric.model_dump()) if losses.metric else None,
-            augment=Augment(flip=file.augment.flip, crop=file.augment.crop, erase=file.augment.erase),
+            augment=Augment(**file.augment.model_dump()),
             share=share,
             preserve=file.perturb.preserve if file.perturb else 0.0,
             average=file.average,

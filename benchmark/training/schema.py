@@ -42,6 +42,16 @@ def as_named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _with_number(value: Any) -> Any:
+    """A data set whose split may be named by a variable: `trial: "${TRIAL}"` is a word when it is expanded."""
+    trial = value.get("trial") if isinstance(value, dict) else None
+    return {**value, "trial": int(trial)} if isinstance(trial, str) and trial.isdecimal() else value
+
+
+#: The training images of a recipe.
+TrainingData = Annotated[Dataset, BeforeValidator(_with_number)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -80,6 +90,8 @@ class LossesSection(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.1
     triplet: _Weight = 1.0
     margin: _Weight | Literal["soft"] = 0.3
+    #: AGW's.
+    weighted: _Weight = 0.0
     bnneck: bool = False
     metric: Annotated[MetricSection, BeforeValidator(as_named)] | None = None
 
@@ -90,6 +102,7 @@ class AugmentSection(_Section):
     flip: bool = True
     crop: Annotated[int, Field(ge=0, le=1_000)] = 4
     erase: _Share = 0.0
+    tone: _Share = 0.0
 
 
 class PerturbSection(_Section):
@@ -152,7 +165,7 @@ class RecipeFile(_Section):
     weights: str | None = None
     metric: Metric = "cosine"
     input_size: Annotated[tuple[_Side, _Side], Field(strict=False)] | None = None
-    data: Dataset
+    data: TrainingData
     seed: Seed = 0
     epochs: Count
     batch: BatchSection = BatchSection()
@@ -203,9 +216,11 @@ FIXED = {
     "label_smoothing": "a number in [0, 1), 1 excluded",
     "triplet": _WEIGHT,
     "margin": "a number from 0, or soft",
+    "weighted": _WEIGHT,
     "flip": "true or false",
     "crop": "a whole number of pixels from 0",
     "erase": _SHARE,
+    "tone": _SHARE,
     "epsilon": _RADIUS,
     "step_size": _RADIUS,
     "steps": "a whole number from 1",

@@ -9,25 +9,20 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ... import InvalidFileError, UserError
-from ...attacks.counts import from_counts
 from ...attacks.loss import NonFiniteGradientError
 from ...attacks.threat import Threat
-from ...attacks.universal import Batch, State
+from ...attacks.universal import State
 from ...models.load import build
 from ...models.pixels import PixelEmbedder
 from ...models.stages import AUTO, followed
 from ...models.training.checkpoint import pack, unpack
-from ...models.training.sampling import batches, n_steps
 from ...models.weights.files import file_sha256
 from ..perturbations import perturbation_bytes, read_perturbation
 from ..progress import Reporter, staged
@@ -35,6 +30,7 @@ from ..runtime import Settings, environment, exact, kept_memory, pick_device
 from ..store.files import write_bytes
 from .data import FolderTrainingSet, open_training_set
 from .directory import TrainingDirectory, changes, circumstances, refuse_other
+from .universal_loader import FittingLoader, refuse_to_fit
 from .universal_recipe import PerturbationRecipe
 
 #: Raised by hand when the same recipe and data can give another perturbation.
@@ -77,7 +73,8 @@ def fit_recipe(
         again: forget what the folder holds and start from the beginning.
 
     Raises:
-        UserError: the folder holds another fit, or the model gives gradients that are not finite.
+        UserError: the folder holds another fit, the training images are not those that the procedure needs, or the
+            model gives gradients that are not finite.
         InvalidFileError: images or weights that are not what they should be.
         StorageError: the folder cannot be written.
     """
@@ -86,7 +83,7 @@ def fit_recipe(
     data = open_training_set(
         recipe.data, reporter=reporter, input_size=recipe.model.input_size, workers=settings.workers
     )
-    n_steps(data.identities, recipe.identities)  # whatever is wrong with the request shows before the folder is made
+    refuse_to_fit(recipe, data)  # whatever is wrong with the request shows before the folder is made
     embedder = followed(build(recipe.model, device=str(device), trust_code=settings.trust_code), AUTO)
     asked = {"recipe_sha256": recipe.sha256, "data_sha256": data.sha256, "training_version": FITTING_VERSION}
     with directory.writing():
@@ -126,7 +123,7 @@ class _Fit:
 
     def run(self, embedder: PixelEmbedder, reporter: Reporter) -> State:
         """The state after the last epoch."""
-        recipe, loader = self.recipe, _Loader(data=self.data, recipe=self.recipe, device=self.device)
+        recipe, loader = self.recipe, FittingLoader(data=self.data, recipe=self.recipe, device=self.device)
         state = self._resume(reporter)
         started = time.perf_counter()
 
@@ -182,51 +179,6 @@ class _Fit:
         if changed := changes(facts, circumstances(self.device)):
             reporter.note(f"other circumstances ({changed}): the perturbation may differ in its last bits")
         return state
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Loader:
-    """A training set as the batches that a procedure asks for."""
-
-    data: FolderTrainingSet
-    recipe: PerturbationRecipe
-    device: torch.device
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.data.size
-
-    @property
-    def n_images(self) -> int:
-        return len(self.data)
-
-    @property
-    def n_epoch(self) -> int:
-        return n_steps(self.data.identities, self.recipe.identities) * self._width
-
-    @property
-    def _width(self) -> int:
-        return self.recipe.identities * self.recipe.images
-
-    def everyone(self) -> Iterator[Batch]:
-        for start in range(0, len(self.data), self._width):
-            yield self._batch(np.arange(start, min(start + self._width, len(self.data))))
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        for indices in batches(
-            self.data.identities,
-            self.data.cameras,
-            n_identities=self.recipe.identities,
-            n_images=self.recipe.images,
-            seed=self.recipe.seed,
-            epoch=epoch,
-        ):
-            yield self._batch(indices)
-
-    def _batch(self, indices: NDArray[np.int64]) -> Batch:
-        pixels = torch.from_numpy(self.data.batch(indices)).to(self.device)
-        identities = torch.from_numpy(self.data.identities[indices]).to(self.device)
-        return Batch(images=from_counts(pixels.float()), identities=identities)
 
 
 def _card(

@@ -17,6 +17,7 @@ from ...attacks.threat import parse_epsilon
 from ...attacks.universal import PROCEDURES, Procedure
 from ...models.base import ModelSpec
 from ...models.registry import nearest, unknown
+from ...models.splits import PLACE
 from ..config.problems import validate
 from ..config.reading import Document
 from ..config.schema import AttackEntry, Dataset, DatasetEntry, ModelEntry, Name, Radius
@@ -106,10 +107,14 @@ def resolve_perturbation(document: Document) -> PerturbationRecipe:
         raise document.refusal(("epsilon",), error) from None
     if not epsilon:
         raise document.refusal(("epsilon",), UserError("a perturbation of no size cannot be fitted; give one above 0."))
+    model = model_spec(document, ("model",))
+    if model.by_trial:
+        what = f"a perturbation is fitted to the model of one split; name one weights file, without {PLACE}."
+        raise document.refusal(("model",), UserError(what))
     return PerturbationRecipe(
         name=file.name,
         text=document.text,
-        model=model_spec(document, ("model",)),
+        model=model,
         data=data_request(document, file.data),
         attack=file.attack.name,
         procedure=_procedure(document, file.attack),

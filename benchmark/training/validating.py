@@ -22,7 +22,7 @@ from ..datasets.held_out import read_held_out
 from ..progress import Reporter, Silent
 from ..runtime import Settings
 from ..store.directory import RunDirectory
-from .data import training_root
+from .data import training_images, training_root
 from .recipe import Recipe, Validation
 from .scoring import grid_about
 
@@ -88,6 +88,11 @@ class Validator:
 
 def refuse_nobody(recipe: Recipe, validation: Validation, reporter: Reporter) -> None:
     """UserError where the people who are kept out cannot be looked for: it would show after the first epoch."""
+    if training_images(recipe.data, reporter)[1].modalities.any():
+        raise UserError(
+            f"The people who are kept out are looked for among images of one modality, and {recipe.data.label!r} has "
+            f"two; take `validation` out of the recipe."
+        )
     root = training_root(recipe.data, reporter)
     found = read_held_out(LABEL, root, identities=validation.identities, seed=validation.seed)
     if not len(found.gallery):

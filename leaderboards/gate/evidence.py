@@ -55,7 +55,10 @@ def evidence_of(base: Measurement, new: Measurement, score: Score) -> Evidence |
 def _lacking(side: str, cell: Measurement) -> str:
     if cell.queries is None or not len(cell.queries):
         return f"{side} has no scores of single queries; run the grid again"
-    return f"the scores of single queries in {side} are not what the row is the mean of, as where features tie"
+    return (
+        f"the scores of single queries in {side} are not what the row is the mean of, as where features tie or trials "
+        f"have different numbers of queries"
+    )
 
 
 def _order(base: Queries, new: Queries) -> NDArray[np.int64] | str:

@@ -36,8 +36,8 @@ MAX_DIRECTORY = 4 << 20
 MAX_NESTING = 12
 MAX_EVENTS = 4_000
 
-#: Rows of a table of queries: more than any set has.
-MAX_QUERIES = 50_000
+#: Rows of a table of queries, those of all trials: more than any set has. LLCM has ten trials of some 9,000 queries.
+MAX_QUERIES = 200_000
 #: Flags of a row.
 MAX_FLAGS = 64
 #: Characters of a text in a row, and of an image's path.

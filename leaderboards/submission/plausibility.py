@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...benchmark.evaluation import CUTOFFS, METRICS
 from ..measurements import ROUNDING, Measurement, Queries
@@ -73,20 +74,29 @@ def _numbers(row: Mapping[str, Any], *names: str) -> list[float]:
 
 
 def made_up(each: Measurement, queries: Queries) -> Iterator[tuple[str, str]]:
-    """Scores of a done row that are not the means over its queries."""
+    """Scores of a done row that are not the means over its queries: of each trial, then over the trials."""
     row = each.row
-    if len(queries) != row.get("n_query_valid") or not len(queries):
+    trials = np.unique(queries.trials)
+    if len(trials) != (row.get("trials") or 1) and len(trials):
+        yield "trials", f"is {row.get('trials')}, and queries of {len(trials)} trials are stored"
+        return
+    if not len(trials) or round(len(queries) / len(trials)) != row.get("n_query_valid"):
         yield "n_query_valid", f"is {row.get('n_query_valid')}, and {len(queries)} queries are stored"
         return
     for state in ("clean", "attacked"):
         targeted = row["goal"] == "targeted"
         means = {_TARGETED[state]: "ap"} if targeted else {f"{m}_{state}": column for m, column in _MEANS.items()}
         for name, column in means.items():
-            mean = float(queries.columns[f"{column}_{state}"].mean())
+            mean = _mean(queries.columns[f"{column}_{state}"], queries)
             if row.get(name) is None or abs(mean - row[name]) > ROUNDING:
                 yield name, f"is {row.get(name)}, and the mean over the queries is {mean}"
         if not targeted:
             yield from _made_up_ranks(row, queries, state)
+
+
+def _mean(values: NDArray[np.float64], queries: Queries) -> float:
+    """The mean over trials of the mean over each one's queries."""
+    return float(np.mean([values[queries.trials == trial].mean() for trial in np.unique(queries.trials)]))
 
 
 def _made_up_ranks(row: Mapping[str, Any], queries: Queries, state: str) -> Iterator[tuple[str, str]]:
@@ -97,6 +107,6 @@ def _made_up_ranks(row: Mapping[str, Any], queries: Queries, state: str) -> Iter
         low, value, high = (row.get(key) for key in (f"{name}_pessimistic", name, f"{name}_optimistic"))
         if low is None or value is None or high is None:
             continue  # said by `impossible`
-        share = float(np.mean(first <= cutoff))
+        share = _mean((first <= cutoff).astype(np.float64), queries)
         if not low - ROUNDING <= share <= high + ROUNDING or (high - low <= ROUNDING < abs(share - value)):
             yield name, f"is {value}, and the share of queries with a first rank up to {cutoff} is {share}"

@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ... import InvalidFileError
 from ..belonging import find
 from ..entries import Provenance
-from ..estimates import column_of
+from ..estimates import column_of, least_of
 from ..measurements import Measurement, read_measurements
 from ..track import Track
 from ..track_grid import Pair
@@ -169,11 +167,8 @@ def worst_problem(claimed: Sequence[Measurement], again: Sequence[Measurement]) 
         return ""  # a cell without a score has its own problem
     if any(column.ids != columns[0].ids for column in columns):
         return "the queries of its rows are others than the data set's"
-    n_claimed = len(claimed)
-    said, found = (
-        float(np.min([column.values for column in part], axis=0).mean())
-        for part in (columns[:n_claimed], columns[n_claimed:])
-    )
+    n_claimed, protocol = len(claimed), str(claimed[0].row.get("protocol"))
+    said, found = (float(least_of(part, protocol).mean()) for part in (columns[:n_claimed], columns[n_claimed:]))
     if found >= said - TOLERANCE:
         return ""
     return f"the least of each query leaves {100 * found:.2f} points, {100 * (said - found):.2f} less than claimed"

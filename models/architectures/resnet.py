@@ -73,7 +73,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        layer = partial(_layer, groups=groups, group_width=group_width)
+        layer = partial(stage, groups=groups, group_width=group_width)
         self.layer1 = layer(64, 64, n_blocks=3, stride=1)
         self.layer2 = layer(256, 128, n_blocks=4, stride=2)
         self.layer3 = layer(512, 256, n_blocks=6, stride=2)
@@ -102,7 +102,10 @@ class ResNeXt50(ResNet):
         super().__init__(groups=32, group_width=4)
 
 
-def _layer(n_in: int, n_inner: int, *, n_blocks: int, stride: int, groups: int, group_width: int) -> nn.Sequential:
+def stage(
+    n_in: int, n_inner: int, *, n_blocks: int, stride: int, groups: int = 1, group_width: int = 64
+) -> nn.Sequential:
+    """Blocks of one size, the first of which has the stride: see `Bottleneck`."""
     block = partial(Bottleneck, groups=groups, group_width=group_width)
     others = (block(n_inner * _EXPANSION, n_inner, 1) for _ in range(n_blocks - 1))
     return nn.Sequential(block(n_in, n_inner, stride), *others)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 #: Channels after the stem and after each block, all of which halve height and width but the last.
-_WIDTHS = (16, 32, 64, 96)
+WIDTHS = (16, 32, 64, 96)
 #: Horizontal stripes that are pooled apart.
-_STRIPES = 4
+STRIPES = 4
 
 
 class Block(nn.Module):
@@ -35,6 +35,12 @@ class Block(nn.Module):
         return result
 
 
+def blocks() -> nn.Sequential:
+    """The blocks after the stem: (B, 16, H, W) to (B, 96, H / 4, W / 4)."""
+    sizes = zip(WIDTHS[:-1], WIDTHS[1:], (2, 2, 1), strict=True)
+    return nn.Sequential(*(Block(n_in, n_out, stride) for n_in, n_out, stride in sizes))
+
+
 class TinyNet(nn.Module):
     """Images (B, 3, 128, 64), normalised, to features (B, 128): 0.3 M parameters, 23 M multiplications an image."""
 
@@ -47,14 +53,11 @@ class TinyNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        stem, *widths = _WIDTHS
-        self.conv1 = nn.Conv2d(3, stem, 3, 2, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(stem)
+        self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         self.relu = nn.ReLU()
-        strides = (2, 2, 1)
-        sizes = zip((stem, *widths[:-1]), widths, strides, strict=True)
-        self.blocks = nn.Sequential(*(Block(n_in, n_out, stride) for n_in, n_out, stride in sizes))
-        self.embedding = nn.Linear(widths[-1] * _STRIPES, self.feature_dim, bias=False)
+        self.blocks = blocks()
+        self.embedding = nn.Linear(WIDTHS[-1] * STRIPES, self.feature_dim, bias=False)
         self.bottleneck = nn.BatchNorm1d(self.feature_dim)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -65,7 +68,7 @@ class TinyNet(nn.Module):
         x = self.blocks(self.relu(self.bn1(self.conv1(images))))
         # Means of equal stripes; `adaptive_avg_pool2d` would do the same, in a slower kernel.
         batch, channels, height, width = x.shape
-        stripes = x.reshape(batch, channels, _STRIPES, height // _STRIPES * width).mean(3)
+        stripes = x.reshape(batch, channels, STRIPES, height // STRIPES * width).mean(3)
         result: Tensor = self.bottleneck(self.embedding(stripes.flatten(1)))
         return result
 

@@ -1,4 +1,4 @@
-"""Changes that keep the person: mirroring, shifting, erasing a rectangle; drawn anew for every image and step."""
+"""Changes that keep the person: mirroring, shifting, erasing a rectangle, bending tones; drawn anew for every image."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ _ASPECT = (0.3, 1 / 0.3)
 #: What is erased becomes ImageNet's mean colour, which normalises to about 0.
 _FILL = np.array([124, 116, 104], dtype=np.uint8).reshape(3, 1, 1)
 
+#: Levels whose new places are drawn; between two of them the curve is straight.
+_KNOTS = (0, 64, 128, 192, 255)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
@@ -27,10 +30,14 @@ class Augment:
     crop: int = 4
     #: The probability that a rectangle is erased.
     erase: float = 0.0
+    #: The probability that colours are mixed into one channel and its levels bent, so that shapes are left to go by.
+    tone: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.crop < 0 or not 0 <= self.erase <= 1:
-            raise ValueError(f"expected a crop from 0 and erase in [0, 1], got {self.crop} and {self.erase}")
+        if self.crop < 0 or not (0 <= self.erase <= 1 and 0 <= self.tone <= 1):
+            raise ValueError(
+                f"expected a crop from 0, and erase and tone in [0, 1], got {self.crop}, {self.erase} and {self.tone}"
+            )
 
 
 def augment(images: NDArray[np.uint8], how: Augment, *, seed: int, step: int) -> NDArray[np.uint8]:
@@ -42,6 +49,7 @@ def augment(images: NDArray[np.uint8], how: Augment, *, seed: int, step: int) ->
         seed: the training's.
         step: the training's step, from 0 over all epochs.
     """
+    images = _toned(images, how.tone, seed=seed, step=step) if how.tone else images
     random = stream(seed, "augment", step)
     n, _, height, width = images.shape
     # Everything is drawn whether it is used or not: switching one change off leaves the others as they were.
@@ -56,6 +64,22 @@ def augment(images: NDArray[np.uint8], how: Augment, *, seed: int, step: int) ->
         if drawn[i, 3] < how.erase:
             rows, columns = _rectangle(*drawn[i, 4:], height=height, width=width)
             result[i, :, rows, columns] = _FILL
+    return result
+
+
+def _toned(images: NDArray[np.uint8], share: float, *, seed: int, step: int) -> NDArray[np.uint8]:
+    """A share of the images (B, 3, H, W) as one channel, three times: a random mix, bent by a random curve.
+
+    Random channels in place of colours are Ye, Ruan, Du, Shou's (ICCV 2021) way to join visible and infrared images;
+    the curve goes further, since cloth that is dark in the one may be bright in the other.
+    """
+    drawn = stream(seed, "tone", step).random((len(images), 1 + 3 + len(_KNOTS)))
+    result = images.copy()
+    for i in np.flatnonzero(drawn[:, 0] < share):
+        red, green, blue = drawn[i, 1:4] / drawn[i, 1:4].sum()
+        mixed = red * images[i, 0] + green * images[i, 1] + blue * images[i, 2]
+        curve = np.interp(np.arange(256), _KNOTS, 255 * drawn[i, 4:]).astype(np.uint8)
+        result[i] = curve[np.minimum(mixed, 255).astype(np.uint8)]
     return result
 
 

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .losses import softmax_loss, triplet_loss, triplets_loss
+from .losses import softmax_loss, triplet_loss, triplets_loss, weighted_loss
 from .plan import Plan
+
+#: What a loss may be made of, by the names of `EpochSummary`.
+PARTS = (
+    *("softmax_clean", "triplet_clean", "accuracy_clean", "metric_clean", "weighted_clean"),
+    *("softmax_perturbed", "triplet_perturbed", "accuracy_perturbed", "metric_perturbed", "weighted_perturbed"),
+    "preserve",
+)
 
 #: Features (M, D) and classes (M,) to a scalar.
 Metric = Callable[[Tensor, Tensor], Tensor]
@@ -22,7 +29,7 @@ class Part:
     logits: Tensor
     #: (M, D), as they are ranked.
     ranked: Tensor
-    #: (M, D), as the triplet loss compares them: those, or what stands before the neck.
+    #: (M, D), as the triplet losses compare them: those, or what stands before the neck.
     compared: Tensor
     #: (M,) int64.
     classes: Tensor
@@ -57,6 +64,10 @@ def batch_loss(
             triplet = triplet_loss(part.compared, part.classes, plan.margin)
             total = total + shares[name] * plan.triplet * triplet
             found[f"triplet_{name}"] = triplet.detach()
+        if plan.weighted and not is_triplets:
+            weighted = weighted_loss(part.compared, part.classes)
+            total = total + shares[name] * plan.weighted * weighted
+            found[f"weighted_{name}"] = weighted.detach()
         if metric and plan.metric_loss:
             value = metric(part.compared, part.classes)
             total = total + shares[name] * plan.metric_loss.weight * value

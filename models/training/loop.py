@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from ... import UserError
 from ..base import ModelSpec
 from ..pixels import resize
+from ..streams import has_streams
 from .augment import augment
-from .batch_loss import Part, batch_loss
-from .parts import frozen, head, watch_neck
-from .plan import Batch, EpochSummary, Hardened, Perturb, Plan, TrainingSet
-from .sampling import batches, n_steps
+from .batch_loss import PARTS, Part, batch_loss
+from .parts import frozen, head, schedule, watch_neck
+from .plan import Batch, Embed, EpochSummary, Hardened, Perturb, Plan, TrainingSet
+from .sampling import batches, n_steps, refuse_odd
 
 
 class Trainer:
@@ -30,7 +31,8 @@ class Trainer:
     The classifier over the training identities is the trainer's own; it is no part of the weights handed out.
 
     Args:
-        network: a module with `feature_dim`: images (B, 3, H, W), normalised, to features (B, feature_dim).
+        network: a module with `feature_dim`: images (B, 3, H, W), normalised, to features (B, feature_dim); one with
+            streams is given the images' modalities too, (B,) int64, where the set has infrared ones.
         spec: input size, normalisation and metric that the network is to be used with.
         data: what it learns from.
         plan: how.
@@ -68,7 +70,9 @@ class Trainer:
         kind = torch.optim.AdamW if plan.optimiser == "adamw" else torch.optim.Adam
         self.optimiser = kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self.steps_per_epoch = plan.rounds * n_steps(data.identities, plan.identities)
+        self._modalities = data.modalities if data.modalities.any() else None
+        refuse_odd(plan.images, self._modalities)
+        self.steps_per_epoch = plan.rounds * n_steps(data.identities, plan.identities, self._modalities)
         #: Epochs that are finished.
         self.epoch = 0
         mean, std = (
@@ -154,6 +158,7 @@ class Trainer:
             seed=plan.seed,
             epoch=self.epoch,
             rounds=plan.rounds,
+            modalities=self._modalities,
         )
         self.network.train()
         sums: dict[str, Tensor] = {}
@@ -169,15 +174,7 @@ class Trainer:
         return EpochSummary(
             epoch=self.epoch,
             loss=means["loss"],
-            softmax_clean=means.get("softmax_clean"),
-            triplet_clean=means.get("triplet_clean"),
-            accuracy_clean=means.get("accuracy_clean"),
-            softmax_perturbed=means.get("softmax_perturbed"),
-            triplet_perturbed=means.get("triplet_perturbed"),
-            accuracy_perturbed=means.get("accuracy_perturbed"),
-            preserve=means.get("preserve"),
-            metric_clean=means.get("metric_clean"),
-            metric_perturbed=means.get("metric_perturbed"),
+            **{name: means.get(name) for name in PARTS},
             learning_rate=self.optimiser.param_groups[0]["lr"],
             seconds=seconds,
             images_per_second=epoch.size / seconds,
@@ -188,11 +185,11 @@ class Trainer:
         images = augment(self.data.batch(chosen), plan.augment, seed=plan.seed, step=step)
         clean = torch.from_numpy(images).to(self.device)
         clean = (clean.float() / 255).contiguous(memory_format=self.layout)
-        batch = Batch(images=clean, classes=torch.from_numpy(self._classes[chosen]).to(self.device), places=chosen)
+        batch = self._batch(clean, chosen)
         hard = None
         if self.perturb:
             with frozen(self.network):
-                hard = self.perturb(self.embed, batch, step)
+                hard = self.perturb(self._embed_of(batch), batch, step)
         loss, found = self._loss(batch, hard)
         if not math.isfinite(float(loss.detach())):
             raise UserError(
@@ -207,17 +204,27 @@ class Trainer:
         self._add_to_average(step)
         return {"loss": loss.detach(), **found}
 
+    def _batch(self, images: Tensor, chosen: NDArray[np.int64]) -> Batch:
+        classes = torch.from_numpy(self._classes[chosen]).to(self.device)
+        modalities = None
+        if self._modalities is not None and has_streams(self.network):
+            modalities = torch.from_numpy(self._modalities[chosen]).to(self.device)
+        return Batch(images=images, classes=classes, places=chosen, modalities=modalities)
+
     def _loss(self, batch: Batch, hard: Hardened | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, one forward for all its parts, and what it is made of."""
         plan = self.plan
-        parts = {"clean": (batch.images, batch.classes)}
+        parts = {"clean": (batch.images, batch.classes, batch.modalities)}
         if hard is not None:
             if plan.share == 1 and not plan.preserve and not hard.is_triplets:
                 del parts["clean"]
-            parts["perturbed"] = (hard.images.detach(), batch.classes[hard.sources])
-        sizes = [len(classes) for _, classes in parts.values()]
+            seen_by = None if batch.modalities is None else batch.modalities[hard.sources]
+            parts["perturbed"] = (hard.images.detach(), batch.classes[hard.sources], seen_by)
+        sizes = [len(images) for images, _, _ in parts.values()]
+        images = torch.cat([images for images, _, _ in parts.values()])
+        modalities = [seen_by for _, _, seen_by in parts.values() if seen_by is not None]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-            raw = self._run(self._inputs(torch.cat([images for images, _ in parts.values()])))
+            raw = self._passed(images, torch.cat(modalities) if modalities else None)
             logits = self.head(raw)
         raw, logits = raw.float(), logits.float()
         ranked = self._ranked(raw)
@@ -231,12 +238,27 @@ class Trainer:
         is_triplets = hard is not None and hard.is_triplets
         return batch_loss(plan, found, share=share, is_triplets=is_triplets, metric=self._metric)
 
-    def embed(self, images: Tensor) -> Tensor:
+    def _embed_of(self, batch: Batch) -> Embed:
+        """The network as what changes a batch sees it."""
+        if batch.modalities is None:
+            return self.embed
+
+        def embed(images: Tensor, /, *, modalities: Tensor | None = None) -> Tensor:
+            return self.embed(images, modalities=batch.modalities if modalities is None else modalities)
+
+        return embed
+
+    def embed(self, images: Tensor, /, *, modalities: Tensor | None = None) -> Tensor:
         """Features (B, D) of images in [0, 1] as they are ranked, by the network as it is now.
 
         Under autocast their norm is taken in the same half width: another order changes weights, so `TRAINING_VERSION`.
         """
-        return self._ranked(self._run(self._inputs(images)))
+        return self._ranked(self._passed(images, modalities))
+
+    def _passed(self, images: Tensor, modalities: Tensor | None) -> Tensor:
+        inputs = self._inputs(images)
+        found: Tensor = self._run(inputs) if modalities is None else self._run(inputs, modalities)
+        return found
 
     def _inputs(self, images: Tensor) -> Tensor:
         # (x - mean) / std as one multiply and add, which a CPU feels.
@@ -263,17 +285,6 @@ class Trainer:
                 self.average[name].lerp_(value, 1 - decay)
             else:
                 self.average[name].copy_(value)
-
-
-def schedule(step: int, *, total: int, warmup: float) -> float:
-    """The share of the highest learning rate at a step: up linearly over `warmup` steps, then a cosine down to 0.
-
-    >>> [round(schedule(step, total=6, warmup=2), 2) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
-    """
-    if step + 1 <= warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
 def train(

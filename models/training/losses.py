@@ -1,4 +1,4 @@
-"""What training minimises: softmax over the training identities, and the batch-hard triplet loss."""
+"""What training minimises: softmax over the training identities, batch-hard triplets, weighted triplets."""
 
 from __future__ import annotations
 
@@ -42,6 +42,33 @@ def triplet_loss(features: Tensor, identities: Tensor, margin: float | None) -> 
 def triplets_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float | None) -> Tensor:
     """Triplet loss of given triplets (B, D) each, a scalar: the mean of [margin + d(a, p) - d(a, n)]+, as above."""
     return _hinge(anchor, positive, negative, margin).mean()
+
+
+def weighted_loss(features: Tensor, identities: Tensor) -> Tensor:
+    """The weighted regularised triplet loss of AGW, a scalar: the mean over anchors of log(1 + exp(p - n)).
+
+    Ye, Shen, Lin, Xiang, Shao, Hoi (TPAMI 2021), equation 5: p is the mean Euclidean distance of an anchor to the
+    other images of its identity, weighted by their softmax(d); n that to the images of other identities, weighted by
+    their softmax(-d). So far positives and near negatives count most, and no margin is chosen. Weights have gradients
+    too, as in the public code, which counts the anchor itself among its positives, at distance 0. An anchor without a
+    positive or without a negative does not count.
+
+    Args:
+        features: (B, D); the public code gives it what stands before the neck, not normalised.
+        identities: (B,) int64.
+    """
+    squared = features.square().sum(1)
+    distances = (squared[:, None] + squared[None, :] - 2 * features @ features.T).clamp_min(_LEAST).sqrt()
+    same = identities[:, None] == identities[None, :]
+    positives = same & ~torch.eye(len(features), dtype=torch.bool, device=features.device)
+    counts = (positives.any(1) & (~same).any(1)).to(features.dtype)
+    losses = F.softplus(_weighted(distances, distances, positives) - _weighted(distances, -distances, ~same))
+    return (losses * counts).sum() / counts.sum().clamp_min(1)
+
+
+def _weighted(distances: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
+    """The mean (B,) of each row where `mask` is, weighted by softmax of `logits`; any finite number where it is not."""
+    return (distances * logits.masked_fill(~mask, torch.finfo(logits.dtype).min).softmax(1)).sum(1)
 
 
 def _hinge(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float | None) -> Tensor:

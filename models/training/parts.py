@@ -1,8 +1,9 @@
-"""Parts of a network in training: the classifier on top, the neck below it, and standing still for an adversary."""
+"""Parts of a training: the classifier on top, the neck below it, standing still for an adversary, the learning rate."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -65,3 +66,14 @@ def frozen(network: nn.Module) -> Iterator[None]:
         for parameter in learning:
             parameter.requires_grad = True
         network.train()
+
+
+def schedule(step: int, *, total: int, warmup: float) -> float:
+    """The share of the highest learning rate at a step: up linearly over `warmup` steps, then a cosine down to 0.
+
+    >>> [round(schedule(step, total=6, warmup=2), 2) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
+    """
+    if step + 1 <= warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -12,9 +13,12 @@ from .augment import Augment
 from .metric_losses import MetricLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
+
+#: The network of a moment, as what makes a batch harder sees it: `embed(images)` or `embed(images, modalities=...)`,
+#: images (M, 3, H, W) in [0, 1] to features (M, D) as they are ranked, differentiable in the images. Modalities (M,)
+#: int64 are left out where the images are the batch's, one for one, and where the batch has none.
+Embed = Callable[..., "Tensor"]
 
 OptimiserName = Literal["adam", "adamw"]
 Precision = Literal["float32", "bfloat16"]
@@ -31,6 +35,11 @@ class TrainingSet(Protocol):
     @property
     def cameras(self) -> NDArray[np.int64]:
         """(N,) from which camera it is."""
+        ...
+
+    @property
+    def modalities(self) -> NDArray[np.int64]:
+        """(N,) what it was taken by, places in `MODALITIES`; all 0 where everything is visible."""
         ...
 
     def __len__(self) -> int: ...
@@ -50,6 +59,8 @@ class Batch:
     classes: Tensor
     #: (B,) int64: which images of the training set they are.
     places: NDArray[np.int64]
+    #: (B,) int64, what they were taken by; None stands for visible images.
+    modalities: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +79,11 @@ class Hardened:
 class Perturb(Protocol):
     """What makes a batch harder before it is learnt from."""
 
-    def __call__(self, embed: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Hardened:
+    def __call__(self, embed: Embed, batch: Batch, step: int) -> Hardened:
         """Changed images, as a pure function of the arguments.
 
         Args:
-            embed: images in [0, 1] to features (B, D) as they are ranked: the network of this moment in evaluation
-                mode, its normalisation inside, its weights frozen; differentiable in the images.
+            embed: the network in evaluation mode, its normalisation inside, its weights frozen.
             batch: what is to be learnt from.
             step: from 0 over all epochs.
         """
@@ -88,7 +98,7 @@ class Plan:
     epochs: int = 40
     #: P, identities a batch.
     identities: int = 16
-    #: K, images of each.
+    #: K, images of each; half of each modality where the set has two.
     images: int = 4
     #: How often an epoch goes over all identities.
     rounds: int = 1
@@ -108,6 +118,8 @@ class Plan:
     #: BNNeck (Luo et al., CVPRW 2019): softmax behind the batch norm that the network ends in, the triplet loss before
     #: it, by unnormalised Euclidean distance; that batch norm has no shift.
     bnneck: bool = False
+    #: Weight of AGW's weighted regularised triplet loss.
+    weighted: float = 0.0
     #: A loss of pytorch-metric-learning beside those.
     metric_loss: MetricLoss | None = None
     augment: Augment = field(default_factory=Augment)
@@ -143,6 +155,9 @@ class EpochSummary:
     #: The loss of pytorch-metric-learning.
     metric_clean: float | None = None
     metric_perturbed: float | None = None
+    #: AGW's weighted triplet loss.
+    weighted_clean: float | None = None
+    weighted_perturbed: float | None = None
     #: Of people who are kept out of training, fractions; attacked: the least over the attacks.
     mAP_clean: float | None = None  # noqa: N815 (the column's name)
     mAP_attacked: float | None = None  # noqa: N815

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from robustreid import InvalidFileError, UserError
-from robustreid.benchmark.perturbations import MAX_BYTES, perturbation_bytes, read_perturbation
+from robustreid.benchmark.config.schema import AttackEntry
+from robustreid.benchmark.perturbations import MAX_BYTES, attack_of, perturbation_bytes, read_perturbation
 from robustreid.models.training.checkpoint import pack
 
 FACTS = {
@@ -84,3 +85,56 @@ def test_a_file_of_any_size_is_not_loaded(tmp_path: Path) -> None:
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(InvalidFileError, match="bytes"):
         read_perturbation(path)
+
+
+def write_splits(folder: Path, numbers: range = range(1, 11), **changes: str) -> None:
+    """A perturbation for each split."""
+    for number in numbers:
+        facts = {**FACTS, "model_sha256": f"{number:064x}", **changes}
+        (folder / f"muap_{number}.safetensors").write_bytes(perturbation_bytes(DELTA / number, facts))
+
+
+def entry(path: str, name: str = "muap") -> AttackEntry:
+    """A grid's."""
+    return AttackEntry(name=name, perturbation=path)  # type: ignore[call-arg]
+
+
+def test_a_file_a_split(tmp_path: Path) -> None:
+    """`{trial}` is 1 to 10, in the name of the file or of a folder; without it one file is read."""
+    write_splits(tmp_path)
+    found = attack_of(entry("muap_{trial}.safetensors"), lambda text: tmp_path / text)
+    models = [found.of_trial(number).perturbation.model_sha256 for number in range(10)]  # type: ignore[union-attr]
+    assert models == [f"{number:064x}" for number in range(1, 11)]
+    digests = [hashlib.sha256((tmp_path / f"muap_{n}.safetensors").read_bytes()).hexdigest() for n in range(1, 11)]
+    assert found.parameters()["perturbation"] == digests
+    for number in range(1, 11):
+        (tmp_path / f"split-{number}").mkdir()
+        (tmp_path / f"muap_{number}.safetensors").rename(tmp_path / f"split-{number}" / "p.safetensors")
+    assert attack_of(entry("split-{trial}/p.safetensors"), lambda text: tmp_path / text) == found
+    one = attack_of(entry("split-3/p.safetensors"), lambda text: tmp_path / text)
+    assert one == found.of_trial(2)
+    assert one.by_trial == ()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "said"),
+    [
+        (lambda folder: (folder / "muap_7.safetensors").unlink(), UserError, "muap_7"),
+        (lambda folder: (folder / "muap_7.safetensors").write_bytes(b"x"), InvalidFileError, "no safetensors file"),
+        (
+            lambda folder: (folder / "muap_7.safetensors").write_bytes((folder / "muap_2.safetensors").read_bytes()),
+            UserError,
+            "splits 2 and 7 have the same",
+        ),
+        (lambda folder: write_splits(folder, range(7, 8), epsilon="9/255"), UserError, "2 different epsilons"),
+        (lambda folder: write_splits(folder, range(7, 8), procedure="cmps"), UserError, "was fitted by cmps"),
+    ],
+)
+def test_splits_that_do_not_belong_together(
+    tmp_path: Path, spoil: Callable[[Path], Any], kind: type[UserError], said: str
+) -> None:
+    """A missing one, one that is no perturbation, one twice, another size, another procedure."""
+    write_splits(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(kind, match=said):
+        attack_of(entry("muap_{trial}.safetensors"), lambda text: tmp_path / text)

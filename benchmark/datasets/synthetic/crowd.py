@@ -7,30 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 import struct
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from .... import UserError
+from ....models.base import MODALITIES
+from ....models.registry import unknown
+from ...evaluation import PROTOCOLS, Protocol, Trial, drawn_trials
 from ...progress import Reporter, staged
 from ...store.files import file_system_errors
 from ..cache import cache_folder
-from ..market import TRAINING_FOLDER, read_layout
-from ..retrieval import RetrievalSet
+from ..retrieval import SIDE_NAMES, Images, RetrievalSet
+from .infrared import picture_infrared
 from .scene import HEIGHT, WIDTH, picture
+from .sites import FOLDERS, SITES, Cast, Picture
 
 #: Raised when a picture changes by one bit: numbers of different versions are not comparable.
 VERSION = 1
 
-#: People of the three kinds have numbers of their own, so that nobody, and no group, is in two of them.
-FIRST_TRAINING_PERSON, FIRST_DISTRACTOR = 10_001, 20_001
+#: Of a site that has no numbers of its own.
+_CAMERAS = 4
 #: Least and most of each number.
 _BOUNDS = {
     "seed": (0, 2**32 - 1),
@@ -46,80 +52,147 @@ _FILE_BYTES = _HEADER_BYTES + HEIGHT * WIDTH * 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Picture:
-    """One image: its path in the folder, and what decides it."""
-
-    path: str
-    person: int
-    camera: int
-    shot: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Crowd:
     """Who is drawn. Equal crowds are equal images, bit for bit, on every machine."""
 
     #: Another number, other people and other cameras.
     seed: int = 0
-    #: People to be found; every one is seen by every camera.
+    #: People to be found; every one is seen by every camera. A protocol with splits looks for half of them at a time.
     identities: int = 48
-    cameras: int = 4
-    #: Gallery images of a person by a camera (and in training, all images); a query is one more.
-    shots: int = 1
-    #: Gallery images of people whom nobody looks for, identity 0.
-    distractors: int = 96
+    #: By default 4, or as many as the protocol has.
+    cameras: int | None = None
+    #: Images of a person by a camera, by default as the `Site` says; a query is one more where it has no numbers.
+    shots: int | None = None
+    #: Gallery images of people whom nobody looks for, identity 0; by default as the `Site` says.
+    distractors: int | None = None
+    #: What the pictures are for: it decides the cameras, and which of them see infrared.
+    protocol: str = "market"
 
     def __post_init__(self) -> None:
+        if self.protocol not in SITES:
+            raise unknown("protocol", str(self.protocol), SITES)
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
-            if type(value) is not int or not least <= value <= most:
+            if value is not None and (type(value) is not int or not least <= value <= most):
                 raise UserError(
                     f"The data set `synthetic` has {name} {value!r}; expected a whole number from {least} to {most}."
                 )
+        self._refuse_contradictions()
 
-    def retrieval(self) -> Iterator[_Picture]:
-        """Queries, then the gallery: the first shot of a person by a camera is the query."""
-        for person in range(1, self.identities + 1):
-            for camera in range(1, self.cameras + 1):
-                for shot in range(self.shots + 1):
-                    folder = "bounding_box_test" if shot else "query"
-                    yield _Picture(path=_path(folder, person, camera, shot), person=person, camera=camera, shot=shot)
-        for index in range(self.distractors):
-            person, camera = FIRST_DISTRACTOR + index, 1 + index % self.cameras
-            yield _Picture(path=_path("bounding_box_test", 0, camera, index), person=person, camera=camera, shot=0)
+    def _refuse_contradictions(self) -> None:
+        """UserError where a number is not what the protocol is about."""
+        site, under = SITES[self.protocol], f"Under protocol {self.protocol!r} the data set `synthetic`"
+        if PROTOCOLS[self.protocol].has_splits and self.identities < 2:
+            raise UserError(f"{under} looks for half of its people; expected `identities` of at least 2.")
+        if site.numbers and self.cameras not in {None, len(site.numbers)}:
+            raise UserError(f"{under} has {len(site.numbers)} cameras, not {self.cameras}; leave `cameras` out.")
+        if site.has_fixed_shots and self.shots not in {None, site.shots}:
+            raise UserError(
+                f"{under} has {site.shots} image{'s' * (site.shots > 1)} of a person by a camera, not {self.shots}; "
+                f"leave `shots` out."
+            )
+        if site.distractors is None and self.distractors:
+            raise UserError(f"{under} takes no distractors, because it ranks people or splits them; leave them out.")
 
-    def training(self) -> Iterator[_Picture]:
-        """As many other people, `shots` images of each by each camera; distractors have no place here."""
-        for person in range(FIRST_TRAINING_PERSON, FIRST_TRAINING_PERSON + self.identities):
-            for camera in range(1, self.cameras + 1):
-                for shot in range(self.shots):
-                    path = _path(TRAINING_FOLDER, person, camera, shot)
-                    yield _Picture(path=path, person=person, camera=camera, shot=shot)
+    @property
+    def cast(self) -> Cast:
+        """Who is seen how often, with what the protocol says where the crowd says nothing."""
+        site = SITES[self.protocol]
+        return Cast(
+            protocol=self.protocol,
+            identities=self.identities,
+            cameras=len(site.numbers) or self.cameras or _CAMERAS,
+            shots=self.shots or site.shots,
+            distractors=(site.distractors or 0) if self.distractors is None else self.distractors,
+        )
+
+    def retrieval(self) -> Iterator[Picture]:
+        """Queries and gallery."""
+        return self.cast.retrieval()
+
+    def training(self) -> Iterator[Picture]:
+        """As many other people by all cameras of the site; distractors have no place here."""
+        return self.cast.training()
 
 
-def read_synthetic(label: str, *, reporter: Reporter, **who: int) -> RetrievalSet:
-    """The drawn retrieval set of a `Crowd`; takes a few milliseconds an image the first time, and none after that."""
+def read_synthetic(label: str, *, reporter: Reporter, **who: Any) -> RetrievalSet:
+    """The drawn retrieval set of a `Crowd`; takes a few milliseconds an image the first time, and none after that.
+
+    Args:
+        label: what the user calls it.
+        reporter: told while it is drawn.
+        **who: the fields of the `Crowd`.
+    """
     crowd = Crowd(**who)
-    return read_layout(label, _drawn("test", label, crowd, tuple(crowd.retrieval()), reporter), "synthetic")
+    pictures = tuple(crowd.retrieval())
+    root = _drawn("test", label, crowd, pictures, reporter)
+    query, gallery = (
+        _images(shown for shown in pictures if shown.path.startswith(f"{FOLDERS[side]}/")) for side in SIDE_NAMES
+    )
+    return RetrievalSet(
+        label=label,
+        format="synthetic",
+        root=root,
+        query=query,
+        gallery=gallery,
+        protocol=PROTOCOLS[crowd.protocol],
+        trials=_trials(PROTOCOLS[crowd.protocol], query, gallery),
+    )
 
 
-def training_folder(label: str, *, reporter: Reporter, **who: int) -> Path:
+def read_training_synthetic(label: str, *, reporter: Reporter, **who: Any) -> tuple[Path, Images]:
+    """The training people of a `Crowd`: the folder that holds `bounding_box_train`, and who is on its images.
+
+    Nobody of them is in the retrieval set, in none of its splits. The images are in the order of their paths, and say
+    which of them are infrared.
+    """
+    crowd = Crowd(**who)
+    pictures = tuple(crowd.training())
+    # The default crowd's name is older than protocols, and says that nobody else is there.
+    named = replace(crowd, distractors=who.get("distractors", 0))
+    return _drawn("train", label, named, pictures, reporter), _images(pictures)
+
+
+def training_folder(label: str, *, reporter: Reporter, **who: Any) -> Path:
     """The folder that holds `bounding_box_train` with the training people of a `Crowd`."""
-    crowd = Crowd(**{"distractors": 0, **who})
-    return _drawn("train", label, crowd, tuple(crowd.training()), reporter)
+    return read_training_synthetic(label, reporter=reporter, **who)[0]
 
 
-def _path(folder: str, identity: int, camera: int, number: int) -> str:
-    return f"{folder}/{identity:04d}_c{camera}s1_{number:06d}_00.bmp"
+def _images(pictures: Iterable[Picture]) -> Images:
+    shown = sorted(pictures, key=lambda one: one.path)
+    columns = [(one.identity, one.camera, MODALITIES.index(one.modality)) for one in shown]
+    identities, cameras, modalities = np.array(columns, dtype=np.int64).T
+    return Images(paths=tuple(one.path for one in shown), identities=identities, cameras=cameras, modalities=modalities)
 
 
-def _drawn(kind: str, label: str, crowd: Crowd, pictures: Sequence[_Picture], reporter: Reporter) -> Path:
+def _trials(protocol: Protocol, query: Images, gallery: Images) -> tuple[Trial, ...]:
+    """What the protocol draws, or ten halves of the people; none where there is one trial, of everything."""
+    if protocol.drawn:
+        return drawn_trials(protocol, (query.labels, query.paths), (gallery.labels, gallery.paths))
+    if not protocol.has_splits:
+        return ()
+    people = np.unique(query.identities).tolist()
+    tested = [
+        random.Random(trial).sample(people, len(people) // 2)  # noqa: S311 (a stream that is the same everywhere)
+        for trial in range(protocol.n_trials)
+    ]
+    return tuple(
+        Trial(
+            **{
+                name: np.flatnonzero(np.isin(side.identities, half))
+                for name, side in (("query", query), ("gallery", gallery))
+            }
+        )
+        for half in tested
+    )
+
+
+def _drawn(kind: str, label: str, crowd: Crowd, pictures: Sequence[Picture], reporter: Reporter) -> Path:
     """The folder of a crowd in the cache: drawn beside its place and moved there whole.
 
     What cleans caches may take single files: a folder that is not whole would be another data set, so it is drawn anew.
     """
-    who = json.dumps(asdict(crowd), sort_keys=True)
-    name = f"v{VERSION}-{kind}-{hashlib.sha256(who.encode()).hexdigest()[:16]}"
+    name = f"v{VERSION}-{kind}-{_digest(crowd, pictures)}"
     place = cache_folder() / "synthetic" / name
     if _is_whole(place, pictures):
         return place
@@ -134,7 +207,7 @@ def _drawn(kind: str, label: str, crowd: Crowd, pictures: Sequence[_Picture], re
                     for shown in pictures:
                         file = part / shown.path
                         file.parent.mkdir(parents=True, exist_ok=True)
-                        file.write_bytes(bitmap(picture(crowd.seed, shown.person, shown.camera, shown.shot)))
+                        file.write_bytes(bitmap(_pixels(crowd.seed, shown)))
                         stage.advance(1)
                 shutil.rmtree(place, ignore_errors=True)
                 part.rename(place)
@@ -143,7 +216,22 @@ def _drawn(kind: str, label: str, crowd: Crowd, pictures: Sequence[_Picture], re
     return place
 
 
-def _is_whole(place: Path, pictures: Sequence[_Picture]) -> bool:
+def _digest(crowd: Crowd, pictures: Sequence[Picture]) -> str:
+    """What a folder is called by: who is drawn. Protocols that need the same pictures share them."""
+    if crowd.protocol == "market":
+        who: Any = {name: value for name, value in asdict(crowd.cast).items() if name != "protocol"}
+        who |= {"seed": crowd.seed}
+    else:
+        who = [crowd.seed, *((one.path, one.person, one.shot, one.modality) for one in pictures)]
+    return hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _pixels(seed: int, shown: Picture) -> NDArray[np.uint8]:
+    draw = picture_infrared if shown.modality == "infrared" else picture
+    return draw(seed, shown.person, shown.camera, shown.shot)
+
+
+def _is_whole(place: Path, pictures: Sequence[Picture]) -> bool:
     """Whether a folder holds the files of these pictures, whole, and no others."""
     found = {path.relative_to(place).as_posix(): path.stat().st_size for path in place.rglob("*") if path.is_file()}
     return found == dict.fromkeys((shown.path for shown in pictures), _FILE_BYTES)

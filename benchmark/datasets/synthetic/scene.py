@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -40,7 +42,7 @@ class Camera:
     #: Row where wall and ground meet, in image pixels.
     horizon: int
     #: Gain of each channel.
-    cast: tuple[int, int, int]
+    cast: tuple[int, ...]
     #: Added to every channel: haze, in counts of 0..255.
     haze: int
     exposure: int
@@ -76,19 +78,31 @@ def install(seed: int, camera: int) -> Camera:
 def picture(seed: int, identity: int, camera: int, shot: int) -> NDArray[np.uint8]:
     """The image (128, 64, 3), RGB, of a person by a camera: these four numbers decide every bit of it."""
     chance = Chance(seed, "shot", identity, camera, shot)
-    place, person = install(seed, camera), dress(seed, identity)
-    canvas = Canvas(HEIGHT, WIDTH)
+    place = install(seed, camera)
+    return taken(composed(partial(dress, seed), identity, place, chance), place, chance)
+
+
+def composed(dressed: Callable[[int], Person], identity: int, place: Camera, chance: Chance) -> Whole:
+    """The scene (128, 64, 3) in 0..255 before a camera takes it: the place, the person, maybe a passer-by.
+
+    Args:
+        dressed: what somebody of a number looks like.
+        identity: who is in the middle.
+        place: where.
+        chance: of the picture.
+    """
+    person, canvas = dressed(identity), Canvas(HEIGHT, WIDTH)
     _background(canvas, place, chance)
     canvas.shading = place.shading
     if chance.one_in(5):
-        passer = dress(seed, 1_000_000 + chance.below(1_000_000))
+        passer = dressed(1_000_000 + chance.below(1_000_000))
         edge = chance.pick((-1, 1))
         _figure(passer, place, chance, canvas, shift=edge * chance.between(26, 36), shrink=chance.between(70, 92))
     _figure(person, place, chance, canvas, shift=0, shrink=100)
     canvas.shading = 0
     if chance.one_in(3):
         _obstacle(canvas, chance)
-    return _taken(canvas.image(), place, chance)
+    return canvas.image()
 
 
 def _figure(person: Person, place: Camera, chance: Chance, canvas: Canvas, *, shift: int, shrink: int) -> None:
@@ -165,8 +179,8 @@ def _obstacle(canvas: Canvas, chance: Chance) -> None:
         canvas.rectangle(left, 0, left + width, canvas.height, colour)
 
 
-def _taken(image: Whole, place: Camera, chance: Chance) -> NDArray[np.uint8]:
-    """What the camera makes of a scene (H, W, 3) in 0..255."""
+def taken(image: Whole, place: Camera, chance: Chance) -> NDArray[np.uint8]:
+    """What the camera makes of a scene (H, W, C) in 0..255, C the channels it has a gain for."""
     for _ in range(place.blur + chance.below(2)):
         for axis in (0, 1):
             image = (_moved(image, 1, axis) + 2 * image + _moved(image, -1, axis) + 2) // 4

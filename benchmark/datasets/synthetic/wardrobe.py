@@ -120,10 +120,21 @@ _SHARED = (
 
 def dress(seed: int, identity: int) -> Person:
     """The appearance of an identity: the same for every camera and shot; most of it is that of its group."""
-    own = Chance(seed, "person", identity)
-    alone, group = _dressed(own), _dressed(Chance(seed, "group", identity // GROUP))
-    shared = [name for names in _SHARED if own.below(5) < 3 for name in names]
+    alone, shared = _alone(seed, identity)
+    group = _dressed(Chance(seed, "group", identity // GROUP))
     return replace(alone, **{name: getattr(group, name) for name in shared})
+
+
+def shared_by(seed: int, identity: int) -> tuple[str, ...]:
+    """Which fields of an identity's appearance are those of its group."""
+    return _alone(seed, identity)[1]
+
+
+def _alone(seed: int, identity: int) -> tuple[Person, tuple[str, ...]]:
+    """An appearance without a group, and the names of what the group decides."""
+    own = Chance(seed, "person", identity)
+    person = _dressed(own)
+    return person, tuple(name for names in _SHARED if own.below(5) < 3 for name in names)
 
 
 def _dressed(chance: Chance) -> Person:

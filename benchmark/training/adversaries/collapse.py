@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ....models.training.chance import stream
-from ....models.training.plan import Batch, Hardened
-from .ball import Ball, Embed
+from ....models.training.plan import Batch, Embed, Hardened
+from .ball import Ball
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class CollapsePerturb:
             positive, negative = features.chunk(2)
             return -(positive - negative).square().sum(1)
 
+        if batch.modalities is not None:
+            embed = partial(embed, modalities=batch.modalities[sources])
         images = self.ball.climb(embed, value, batch.images[sources], step)
         return Hardened(images=images, sources=sources, is_triplets=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,8 +15,8 @@ from ....attacks.neighbours import FeatureBank, Neighbours
 from ....attacks.objectives import OBJECTIVES, Objective, objective_for
 from ....attacks.references import References
 from ....models.training.chance import stream
-from ....models.training.plan import Batch, Hardened, TrainingSet
-from .ball import Ball, Embed
+from ....models.training.plan import Batch, Embed, Hardened, TrainingSet
+from .ball import Ball
 
 TrainReferences = Literal["train", "self"]
 
@@ -111,6 +112,9 @@ class GoatPerturb:
         used, place = np.unique(guides, return_inverse=True)
         pixels = torch.from_numpy(self.data.batch(used)).to(batch.images.device).float() / 255
         layout = torch.contiguous_format if batch.images.is_contiguous() else torch.channels_last
+        if batch.modalities is not None:
+            modalities = torch.from_numpy(self.data.modalities[used]).to(batch.images.device)
+            embed = partial(embed, modalities=modalities)
         features = self.ball.clean(embed, pixels.contiguous(memory_format=layout))
         return features[torch.from_numpy(place.reshape(guides.shape)).to(features.device)]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ....attacks.counts import from_counts, quantise
 from ....attacks.objectives import objective_for
 from ....attacks.references import References
+from ....models.base import MODALITIES
 from ....models.pixels import PixelEmbedder
 from ....models.training.augment import Augment, augment
 from ....models.training.plan import Batch, Hardened, TrainingSet
@@ -78,16 +79,17 @@ def make_offline(
                     os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         with staged(reporter, "clean features of the training images", len(data)) as stage:
             features = []
-            for places in _chunks(len(data)):
-                features.append(ball.clean(model, _images(data, places, device)))
+            for stream, places in _chunks(model, data):
+                features.append(ball.clean(stream, _images(data, places, device)))
                 stage.advance(len(places))
-        count, mean, clean = _references(torch.cat(features), data.identities)
+        order = np.argsort(np.concatenate([places for _, places in _chunks(model, data)]))
+        count, mean, clean = _references(torch.cat(features)[torch.from_numpy(order).to(device)], data.identities)
         climbed = objective_for(objective, "untargeted")
         with staged(reporter, "attacking the training images", len(data)) as stage:
-            for index, places in enumerate(_chunks(len(data))):
+            for index, (stream, places) in enumerate(_chunks(model, data)):
                 references = References(count=count[places], mean=mean[places], clean=clean[places])
                 images = _images(data, places, device)
-                changed = ball.climb(model, lambda f, r=references: climbed(f, r), images, index)  # type: ignore[misc]
+                changed = ball.climb(stream, lambda f, r=references: climbed(f, r), images, index)  # type: ignore[misc]
                 found[places] = (quantise(changed, images) * 255).round().to(torch.uint8).cpu().numpy()
                 stage.advance(len(places))
         with file_system_errors(path):
@@ -97,8 +99,14 @@ def make_offline(
     return stored
 
 
-def _chunks(n: int) -> list[NDArray[np.int64]]:
-    return [np.arange(start, min(start + _BATCH, n)) for start in range(0, n, _BATCH)]
+def _chunks(model: PixelEmbedder, data: TrainingSet) -> list[tuple[PixelEmbedder, NDArray[np.int64]]]:
+    """All images by batches, each of one modality where the model has a stream for each, and what it passes."""
+    modalities = data.modalities if model.has_streams else np.zeros(len(data), dtype=np.int64)
+    return [
+        (model.of(MODALITIES[kind]), places[start : start + _BATCH])
+        for kind, places in ((kind, np.flatnonzero(modalities == kind)) for kind in np.unique(modalities).tolist())
+        for start in range(0, len(places), _BATCH)
+    ]
 
 
 def _images(data: TrainingSet, places: NDArray[np.int64], device: torch.device) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,14 +13,19 @@ import numpy as np
 import pytest
 import torch
 from robustreid.attacks.loss import NonFiniteGradientError
-from robustreid.attacks.universal import MUAP, PROCEDURES, Procedure, State, UAPRetrieval
+from robustreid.attacks.universal import CMPS, MUAP, PROCEDURES, Procedure, State, UAPRetrieval
 from robustreid.attacks.universal.average_precision import histogram_precision
-from robustreid.attacks.universal.procedure import lot_of, saturation
+from robustreid.attacks.universal.procedure import lot_of, saturation, seen_by
 from torch import Tensor
 
 EIGHT = Fraction(8, 255)
 #: Small enough for few images, which are noise, whose total variation would be most of the loss.
-QUICK: dict[str, Procedure] = {"uap-retrieval": UAPRetrieval(clusters=8), "muap": MUAP(variation=0.0)}
+QUICK: dict[str, Procedure] = {
+    "uap-retrieval": UAPRetrieval(clusters=8),
+    "muap": MUAP(variation=0.0),
+    "cmps": CMPS(),
+}
+Make = Callable[..., Any]
 
 
 @pytest.fixture(params=PROCEDURES)
@@ -29,28 +35,40 @@ def procedure(request: pytest.FixtureRequest) -> Procedure:
     return QUICK[request.param]
 
 
+@pytest.fixture
+def make_crowd(procedure: Procedure, make_people: Make) -> Make:
+    """People as the procedure needs them: of both modalities where it alternates."""
+    return partial(make_people, both=procedure.alternates_modalities)
+
+
+@pytest.fixture
+def victim(procedure: Procedure, smooth_embedder: Any, streams: Any) -> Any:
+    """A model for those people."""
+    return streams if procedure.alternates_modalities else smooth_embedder
+
+
 def test_every_procedure_has_a_row() -> None:
     """And no row has lost its procedure."""
     assert set(QUICK) == set(PROCEDURES)
 
 
-def test_the_seed_decides(procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any) -> None:
+def test_the_seed_decides(procedure: Procedure, make_crowd: Make, victim: Any) -> None:
     """Twice the same bits, and the global random state is neither moved nor read."""
     before = torch.get_rng_state()
-    first = procedure.fit(make_people(), smooth_embedder, epsilon=EIGHT, epochs=3)
+    first = procedure.fit(make_crowd(), victim, epsilon=EIGHT, epochs=3)
     assert torch.equal(before, torch.get_rng_state())
     with torch.random.fork_rng():
         torch.manual_seed(99)
-        second = procedure.fit(make_people(), smooth_embedder, epsilon=EIGHT, epochs=3)
+        second = procedure.fit(make_crowd(), victim, epsilon=EIGHT, epochs=3)
     assert torch.equal(first.delta, second.delta)
-    other = procedure.fit(make_people(seed=0, n_identities=4), smooth_embedder, epsilon=EIGHT, epochs=3, seed=1)
+    other = procedure.fit(make_crowd(seed=0, n_identities=4), victim, epsilon=EIGHT, epochs=3, seed=1)
     assert not torch.equal(first.delta, other.delta)
 
 
-def test_it_stays_in_the_ball(procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any) -> None:
+def test_it_stays_in_the_ball(procedure: Procedure, make_crowd: Make, victim: Any) -> None:
     """At every epoch, and it is neither empty nor far from the ball at the end."""
     seen: list[State] = []
-    end = procedure.fit(make_people(), smooth_embedder, epsilon=EIGHT, epochs=6, on_epoch=seen.append)
+    end = procedure.fit(make_crowd(), victim, epsilon=EIGHT, epochs=6, on_epoch=seen.append)
     assert [state.epoch for state in seen] == [1, 2, 3, 4, 5, 6]
     assert seen[-1] is end
     for state in seen:
@@ -59,33 +77,34 @@ def test_it_stays_in_the_ball(procedure: Procedure, make_people: Callable[..., A
     assert end.saturation > 0.3
 
 
-def test_a_broken_fit_goes_on(procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any) -> None:
+def test_a_broken_fit_goes_on(procedure: Procedure, make_crowd: Make, victim: Any) -> None:
     """From any epoch, bit for bit; a finished one is handed back without a pass."""
     seen: list[State] = []
-    end = procedure.fit(make_people(), smooth_embedder, epsilon=EIGHT, epochs=4, on_epoch=seen.append)
+    end = procedure.fit(make_crowd(), victim, epsilon=EIGHT, epochs=4, on_epoch=seen.append)
     for state in seen[:-1]:
-        resumed = procedure.fit(make_people(), smooth_embedder, epsilon=EIGHT, epochs=4, state=state)
+        resumed = procedure.fit(make_crowd(), victim, epsilon=EIGHT, epochs=4, state=state)
         assert torch.equal(end.delta, resumed.delta)
         assert torch.equal(end.velocity, resumed.velocity)
 
     def never(images: Tensor) -> Tensor:
         raise AssertionError
 
-    assert procedure.fit(make_people(), never, epsilon=EIGHT, epochs=4, state=end) is end
+    assert procedure.fit(make_crowd(), never, epsilon=EIGHT, epochs=4, state=end) is end
 
 
-def test_work_is_what_is_done(procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any) -> None:
+def test_work_is_what_is_done(procedure: Procedure, make_crowd: Make, victim: Any) -> None:
     """The units told add up to those that were announced."""
     told: list[float] = []
-    procedure.fit(make_people(), smooth_embedder, epsilon=EIGHT, epochs=2, advance=told.append)
-    assert sum(told) == procedure.work(make_people(), 2)
+    procedure.fit(make_crowd(), victim, epsilon=EIGHT, epochs=2, advance=told.append)
+    assert sum(told) == procedure.work(make_crowd(), 2)
 
 
-def precision(images: Tensor, delta: Tensor, identities: Tensor, embedder: Any) -> float:
+def precision(people: Any, delta: Tensor, embedder: Any) -> float:
     """Of perturbed images among clean ones, nearly as a ranking has it."""
+    view, images = seen_by(embedder, people.modalities), people.images
     with torch.no_grad():
-        perturbed, clean = embedder((images + delta.to(images)).clamp(0, 1)), embedder(images)
-    return float(histogram_precision(perturbed, clean, identities, 101))
+        perturbed, clean = view((images + delta.to(images)).clamp(0, 1)), view(images)
+    return float(histogram_precision(perturbed, clean, people.identities, 101))
 
 
 def assert_misleads(fit: Callable[[Any, Any], State], people: Any, others: Any, embedder: Any) -> None:
@@ -94,26 +113,23 @@ def assert_misleads(fit: Callable[[Any, Any], State], people: Any, others: Any, 
     random = np.random.default_rng(0)
     controls = [torch.from_numpy(random.choice([-1.0, 1.0], delta.shape)) * float(EIGHT) for _ in range(10)]
     clean, found, *by_chance = (
-        precision(others.images, change, others.identities, embedder)
-        for change in (torch.zeros_like(delta), delta, *controls)
+        precision(others, change, embedder) for change in (torch.zeros_like(delta), delta, *controls)
     )
     assert clean - found > 3 * (clean - float(np.mean(by_chance)))
     assert clean - found > 0.02
 
 
-def test_it_misleads_on_other_people(
-    procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any
-) -> None:
+def test_it_misleads_on_other_people(procedure: Procedure, make_crowd: Make, victim: Any) -> None:
     """What was fitted on some people works on others."""
 
     def fit(people: Any, embedder: Any) -> State:
         return procedure.fit(people, embedder, epsilon=EIGHT, epochs=8)
 
-    assert_misleads(fit, make_people(), make_people(seed=7), smooth_embedder)
+    assert_misleads(fit, make_crowd(), make_crowd(seed=7), victim)
 
 
 def test_ascending_is_rejected(
-    procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any, monkeypatch: pytest.MonkeyPatch
+    procedure: Procedure, make_crowd: Make, victim: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wrong twin: the step goes up the loss."""
     right = type(procedure).normalised
@@ -123,22 +139,20 @@ def test_ascending_is_rejected(
         return procedure.fit(people, embedder, epsilon=EIGHT, epochs=8)
 
     with pytest.raises(AssertionError):
-        assert_misleads(fit, make_people(), make_people(seed=7), smooth_embedder)
+        assert_misleads(fit, make_crowd(), make_crowd(seed=7), victim)
 
 
-def test_the_model_is_left_as_it_was(
-    procedure: Procedure, make_people: Callable[..., Any], smooth_embedder: Any
-) -> None:
+def test_the_model_is_left_as_it_was(procedure: Procedure, make_crowd: Make, victim: Any) -> None:
     """In evaluation mode, no gradient kept, training images untouched."""
-    people = make_people()
+    people = make_crowd()
     before = people.images.clone()
-    procedure.fit(people, smooth_embedder, epsilon=EIGHT, epochs=1)
-    assert not any(module.training for module in smooth_embedder.modules())
-    assert all(parameter.grad is None for parameter in smooth_embedder.parameters())
+    procedure.fit(people, victim, epsilon=EIGHT, epochs=1)
+    assert not any(module.training for module in victim.modules())
+    assert all(parameter.grad is None for parameter in victim.parameters())
     assert torch.equal(before, people.images)
 
 
-def test_a_gradient_that_is_not_finite_ends_it(procedure: Procedure, make_people: Callable[..., Any]) -> None:
+def test_a_gradient_that_is_not_finite_ends_it(procedure: Procedure, make_crowd: Make) -> None:
     """No step can be taken from it."""
 
     def broken(images: Tensor) -> Tensor:
@@ -146,7 +160,7 @@ def test_a_gradient_that_is_not_finite_ends_it(procedure: Procedure, make_people
         return flat / (flat - flat).sqrt() if images.requires_grad else flat
 
     with pytest.raises(NonFiniteGradientError):
-        procedure.fit(make_people(), broken, epsilon=EIGHT, epochs=1)
+        procedure.fit(make_crowd(), broken, epsilon=EIGHT, epochs=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +254,10 @@ def test_muap_rescales_from_the_second_epoch_on() -> None:
         (UAPRetrieval, {"scale": 0.0}),
         (UAPRetrieval, {"smallest": 0.0}),
         (UAPRetrieval, {"saturation": 1.5}),
+        (CMPS, {"clusters": 1}),
+        (CMPS, {"margin": -0.1}),
+        (CMPS, {"step": 0.0}),
+        (CMPS, {"gray": 1.5}),
     ],
 )
 def test_parameters_out_of_range(kind: type[Procedure], wrong: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from robustreid import InvalidFileError, UserError
 from robustreid.benchmark.datasets.about import ABOUT
 from robustreid.benchmark.datasets.catalogue import FORMATS, open_dataset
-from robustreid.benchmark.datasets.market import MARKET_1501_COUNTS, read_folder, read_market1501
+from robustreid.benchmark.datasets.market import read_folder, read_market1501
 from robustreid.benchmark.datasets.retrieval import Images
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUERY, GALLERY, TRAIN = "query", "bounding_box_test", "bounding_box_train"
+#: Images and people of each folder of the whole set.
+COUNTS = {QUERY: (3368, 750), GALLERY: (19732, 750), TRAIN: (12936, 751)}
 
 
 def touch(root: Path, folder: str, names: Sequence[str]) -> None:
@@ -124,36 +126,39 @@ def test_an_unreadable_folder_is_named(small: Path) -> None:
 
 def write_market(root: Path, n_train: int | None = None) -> None:
     """A folder with Market-1501's numbers of images and identities, all empty."""
-    for folder, (n_images, n_identities) in MARKET_1501_COUNTS.items():
+    for folder, (n_images, n_identities) in COUNTS.items():
         count = n_images if folder != TRAIN else n_train
         if count is None:
             continue
         extra = [f"-1_c1s1_{i:06d}_00.jpg" for i in range(100)] if folder == GALLERY else []
         extra += [f"0000_c1s1_{i:06d}_00.jpg" for i in range(100)] if folder == GALLERY else []
-        named = [f"{i % n_identities + 1:04d}_c1s1_{i:06d}_00.jpg" for i in range(count - len(extra))]
+        named = [f"{i % n_identities + 1:04d}_c{1 + i % 6}s1_{i:06d}_00.jpg" for i in range(count - len(extra))]
         touch(root, folder, named + extra)
 
 
 def test_the_whole_market_is_counted(tmp_path: Path) -> None:
-    """Right numbers pass; one image less is told with folder and both counts, and a part may be a `folder`."""
+    """Right numbers pass; one image less is told with folder and both counts; a part is taken if that is said."""
     write_market(tmp_path)
     data = read_market1501("market1501", tmp_path)
     assert (len(data.query), len(data.gallery), data.format) == (3368, 19732, "market1501")
     (tmp_path / QUERY / "0001_c1s1_000000_00.jpg").unlink()
     with pytest.raises(
-        InvalidFileError, match=r"query holds 3367 images of 750 identities, but Market-1501 has 3368 of 750"
+        InvalidFileError, match=r"query holds 3367 images of 750 identities, but Market-1501 has 3368 images of 750"
     ):
         read_market1501("market1501", tmp_path)
     (tmp_path / QUERY / "0999_c1s1_000000_00.jpg").touch()
-    with pytest.raises(InvalidFileError, match=r"query holds 3368 images of 751 identities.*use `format: folder`"):
+    with pytest.raises(InvalidFileError, match=r"query holds 3368 images of 751 identities.*give `verify: false`"):
         read_market1501("market1501", tmp_path)
     assert len(read_folder("part", tmp_path).query) == 3368
+    assert len(read_market1501("part", tmp_path, verify=False).query) == 3368
 
 
 def test_a_training_split_that_is_there_is_counted(tmp_path: Path) -> None:
     """An incomplete one is found although no attack reads it."""
     write_market(tmp_path, n_train=12935)
-    with pytest.raises(InvalidFileError, match=r"bounding_box_train holds 12935 images of 751 .* has 12936 of 751"):
+    with pytest.raises(
+        InvalidFileError, match=r"bounding_box_train holds 12935 images of 751 .* has 12936 images of 751"
+    ):
         read_market1501("market1501", tmp_path)
 
 

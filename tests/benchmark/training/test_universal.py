@@ -154,6 +154,8 @@ def test_the_digest_is_of_what_decides(write_fit: Write) -> None:
         ({"epochs": "epochs: 0"}, "recipe.yml:4: epochs: expected a whole number from 1"),
         ({"data": "data: {name: mni, format: foldr}"}, "recipe.yml:3: data: Unknown data set 'foldr'"),
         ({"batch": "batch: {identities: 9, images: 2}"}, "too few for batches of 9"),
+        ({"attack": "attack: cmps"}, "data set 'mini' has no infrared ones; give `data` with both"),
+        ({"attack": "attack: {name: cmps, gray: 2}"}, "recipe.yml:7: attack: gray: expected a share"),
         ({"extra": "losses: {}"}, "recipe.yml:9: losses: unknown key 'losses'"),
         ({"architecture": "kind: perturbaton"}, "expected one of network, perturbation, got 'perturbaton'"),
     ],
@@ -182,10 +184,10 @@ def test_a_network_is_asked_for_by_another_recipe(write_fit: Write) -> None:
 
 
 def test_shipped_recipes() -> None:
-    """Two, of the shipped model, with what they say."""
+    """Those of the shipped models say what they say; others ask for folders that only their user knows."""
     names = shipped(perturbations=True)
-    assert names == ["tiny-muap", "tiny-uap-retrieval"]
-    muap, retrieval = (resolve_perturbation(read_recipe(name)) for name in names)
+    assert names == ["cmps-llcm", "cmps-regdb", "cmps-sysu", "tiny-cmps", "tiny-muap", "tiny-uap-retrieval"]
+    muap, retrieval = (resolve_perturbation(read_recipe(name)) for name in names[-2:])
     assert (muap.procedure, retrieval.procedure) == (MUAP(variation=0.0), UAPRetrieval())
     assert muap.model.sha256 == retrieval.model.sha256 == ZOO["tiny"].sha256
     assert not set(names) & set(shipped())

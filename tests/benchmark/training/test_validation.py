@@ -187,7 +187,7 @@ def test_test_images_are_out_of_reach(
     A trainer whose folder is the whole set is seen: its labels hold test identities.
     """
     from robustreid.benchmark.datasets.decoded import DecodedImages, decode
-    from robustreid.benchmark.datasets.market import _images, read_folder
+    from robustreid.benchmark.datasets.market import images_in, read_folder
     from robustreid.benchmark.datasets.opening import DatasetRequest
     from robustreid.benchmark.datasets.retrieval import RetrievalSet
     from robustreid.benchmark.progress import Silent
@@ -213,7 +213,6 @@ def test_test_images_are_out_of_reach(
 
     check(module.open_training_set(request, reporter=Silent(), n_held_out=50))
     opened.clear()
-    monkeypatch.setattr(module, "TRAINING_FOLDER", "bounding_box_test")
-    monkeypatch.setattr(module, "read_training_images", lambda root: _images(root, "bounding_box_test"))
+    monkeypatch.setattr(module, "training_images", lambda *_: (root, images_in(root, "bounding_box_test")))
     with pytest.raises(AssertionError):
         check(module.open_training_set(request, reporter=Silent(), n_held_out=0))

@@ -28,6 +28,7 @@ class MemorySet:
     identities: NDArray[np.int64]
     cameras: NDArray[np.int64]
     pixels: NDArray[np.uint8]
+    modalities: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -65,7 +66,8 @@ def make_set() -> Callable[..., MemorySet]:
         noise = random.integers(-30, 31, (len(identities), 3, *SIZE))
         pixels = (np.repeat(looks, n_images, axis=0) + noise).astype(np.uint8)
         cameras = 1 + np.arange(len(identities)) % n_cameras
-        return MemorySet(identities=identities, cameras=cameras, pixels=pixels)
+        modalities = np.zeros_like(identities)
+        return MemorySet(identities=identities, cameras=cameras, pixels=pixels, modalities=modalities)
 
     return make
 

@@ -57,6 +57,25 @@ def test_erased_rectangles_have_the_asked_size() -> None:
         assert 0.015 < box[0].size / mask.size < 0.42
 
 
+def test_bent_tones_are_one_channel_in_place_of_three() -> None:
+    """About the asked share of images; what was one level stays one level within an image."""
+    grays = np.repeat(_images(300)[:, :1], 3, axis=1)
+    changed = augment(grays, Augment(flip=False, crop=0, tone=0.6), seed=0, step=2)
+    bent = (changed != grays).any(axis=(1, 2, 3))
+    assert 150 < bent.sum() < 210
+    for before, after in zip(grays[bent], changed[bent], strict=True):
+        assert (after == after[:1]).all()
+        steps = np.diff(after[0].ravel()[np.argsort(before[0].ravel())].astype(int))
+        assert (steps[np.diff(np.sort(before[0].ravel())) == 0] == 0).all()
+    order = np.argsort(grays[:, 0].reshape(300, -1), axis=1)
+    falls = [
+        np.diff(one.ravel()[places].astype(int)).min() < 0 for one, places in zip(changed[:, 0], order, strict=True)
+    ]
+    assert 100 < np.sum(falls) <= bent.sum(), "curves that only rise leave the order of levels"
+    colours = augment(_images(300), Augment(flip=False, crop=0, tone=1.0), seed=0, step=2)
+    assert (colours == colours[:, :1]).all()
+
+
 def test_changes_are_a_pure_function() -> None:
     """Seed and step decide; a change that is switched off leaves the others as they were."""
     images = _images()
@@ -65,6 +84,8 @@ def test_changes_are_a_pure_function() -> None:
     assert (first == augment(images, how, seed=1, step=7)).all()
     assert (first != augment(images, how, seed=1, step=8)).any()
     assert (first != augment(images, how, seed=2, step=7)).any()
+    toned = augment(images, Augment(crop=3, erase=0.5, tone=0.5), seed=1, step=7)
+    assert 10 < (first == toned).all(axis=(1, 2, 3)).sum() < 54
     without = augment(images, Augment(crop=3, erase=0.0), seed=1, step=7)
     untouched = (first == without).all(axis=(1, 2, 3))
     assert 10 < untouched.sum() < 54

@@ -15,8 +15,8 @@ from robustreid.models.pixels import PixelEmbedder
 from robustreid.models.training import loop
 from robustreid.models.training.batch_loss import batch_loss
 from robustreid.models.training.checkpoint import pack, unpack
-from robustreid.models.training.loop import Trainer, schedule, train
-from robustreid.models.training.parts import copied
+from robustreid.models.training.loop import Trainer, train
+from robustreid.models.training.parts import copied, schedule
 from robustreid.models.training.plan import Batch, EpochSummary, Hardened, Plan
 from torch import Tensor
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from robustreid import UserError
-from robustreid.models.training.losses import hardest, softmax_loss, triplet_loss
+from robustreid.models.training.losses import hardest, softmax_loss, triplet_loss, weighted_loss
 from robustreid.models.training.metric_losses import LOSSES, MINERS, MetricLoss
 from torch import Tensor
 from torch.nn import functional as F
@@ -70,6 +70,64 @@ def test_a_wrong_triplet_is_rejected(wrong: Callable[[Tensor, Tensor, float | No
     """The check above sees the easiest pairs in place of the hardest, and squared distances."""
     with pytest.raises(AssertionError):
         check_triplet(wrong)
+
+
+def plain_weighted(features: Tensor, identities: Tensor) -> float:
+    """AGW's equation 5, one anchor at a time, in float64."""
+    rows, who = features.double(), identities.tolist()
+    losses = []
+    for a in range(len(who)):
+        to = torch.stack([(rows[a] - row).norm() for row in rows])
+        near = torch.tensor([p != a and who[p] == who[a] for p in range(len(who))])
+        far = torch.tensor([other != who[a] for other in who])
+        if near.any() and far.any():
+            positive = (to[near].exp() / to[near].exp().sum() * to[near]).sum()
+            negative = ((-to[far]).exp() / (-to[far]).exp().sum() * to[far]).sum()
+            losses.append(float(torch.log1p((positive - negative).exp())))
+    return sum(losses) / max(1, len(losses))
+
+
+def check_weighted(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """What AGW's weighted triplet loss must give."""
+    for seed in range(6):
+        features, identities = _batch(seed, unit=seed % 2 == 0)
+        assert float(loss(features, identities)) == pytest.approx(plain_weighted(features, identities), rel=1e-5)
+
+
+def unweighted(features: Tensor, identities: Tensor) -> Tensor:
+    """The planted bug: plain means."""
+    distances = torch.cdist(features, features)
+    same = identities[:, None] == identities[None, :]
+    others = same & ~torch.eye(len(features), dtype=torch.bool)
+    gap = (distances * others).sum(1) / others.sum(1) - (distances * ~same).sum(1) / (~same).sum(1)
+    return F.softplus(gap[others.any(1)]).mean()
+
+
+def batch_hard(features: Tensor, identities: Tensor) -> Tensor:
+    """The planted bug: only the hardest pair counts."""
+    return triplet_loss(features, identities, None)
+
+
+def test_weighted_is_the_plain_loop() -> None:
+    """Weights, and anchors without a positive, are those of the definition; its slope is that of its values."""
+    check_weighted(weighted_loss)
+    for wrong in (unweighted, batch_hard):
+        with pytest.raises(AssertionError):
+            check_weighted(wrong)
+    features, identities = _batch(0, unit=False)
+    assert torch.autograd.gradcheck(lambda f: weighted_loss(f, identities), features.double().requires_grad_())
+
+
+def test_weighted_counts_nobody_where_there_is_nobody() -> None:
+    """A batch of one identity, and one of strangers, is 0 and has a slope of 0; so have images that are the same."""
+    features = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for identities in (torch.zeros(4), torch.arange(4)):
+        loss = weighted_loss(features, identities)
+        assert loss.detach() == 0
+        assert not torch.autograd.grad(loss, features)[0].any()
+    twice = features.detach()[[0, 0, 1, 1]].requires_grad_()
+    (slope,) = torch.autograd.grad(weighted_loss(twice, torch.tensor([0, 0, 1, 1])), twice)
+    assert slope.isfinite().all()
 
 
 def test_triplet_has_a_known_answer() -> None:

@@ -18,7 +18,7 @@ from robustreid.benchmark.datasets.catalogue import open_dataset
 from robustreid.benchmark.datasets.decoded import decode
 from robustreid.benchmark.datasets.manifest import read_manifest
 from robustreid.benchmark.datasets.retrieval import RetrievalSet
-from robustreid.benchmark.datasets.synthetic import crowd, scene
+from robustreid.benchmark.datasets.synthetic import crowd, scene, sites
 from robustreid.benchmark.datasets.synthetic.canvas import Canvas
 from robustreid.benchmark.datasets.synthetic.crowd import Crowd, bitmap, training_folder
 from robustreid.benchmark.datasets.synthetic.scene import HEIGHT, WIDTH, picture
@@ -117,7 +117,7 @@ def test_train_and_test_people_are_disjoint(monkeypatch: pytest.MonkeyPatch) -> 
     small, largest = Crowd(), Crowd(identities=9_990, cameras=2, distractors=9_999)
     assert is_fair(small, small)
     assert is_fair(largest, largest)
-    monkeypatch.setattr(crowd, "FIRST_TRAINING_PERSON", 1)
+    monkeypatch.setattr(sites, "FIRST_TRAINING_PERSON", 1)
     assert not is_fair(small, small)
 
 

@@ -15,8 +15,7 @@ from robustreid import InvalidFileError
 from robustreid.attacks import base, optimisers
 from robustreid.attacks.threat import Threat
 from robustreid.benchmark.cli import main
-from robustreid.benchmark.runner import features, group
-from robustreid.benchmark.runner import run as runner
+from robustreid.benchmark.runner import features, group, groups
 from robustreid.benchmark.store.directory import RunDirectory
 from safetensors.numpy import load_file, save
 
@@ -59,7 +58,7 @@ def test_features_of_another_model(
             found = load_file(where.features / f"{digest(identity)}.safetensors")
             return features.CleanFeatures(query=found["query"], gallery=found["gallery"])
 
-        monkeypatch.setattr(runner, "load_features", believes_the_name)
+        monkeypatch.setattr(groups, "load_features", believes_the_name)
     run(two_models, ran.path)
     assert (ran.table() == right) is not is_planted
     if not is_planted:

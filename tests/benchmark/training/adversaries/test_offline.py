@@ -29,6 +29,7 @@ class People:
     pixels: NDArray[np.uint8]
     identities: NDArray[np.int64]
     cameras: NDArray[np.int64]
+    modalities: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -44,6 +45,7 @@ def people() -> People:
         pixels=random.integers(0, 256, (10, 3, 128, 64), dtype=np.uint8),
         identities=np.array([3, 3, 3, 5, 5, 5, 8, 8, 8, 9]),
         cameras=np.ones(10, dtype=np.int64),
+        modalities=np.zeros(10, dtype=np.int64),
     )
 
 

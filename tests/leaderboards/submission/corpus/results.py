@@ -83,7 +83,7 @@ def tables(of: Any) -> Cases:  # noqa: C901 (a table with what its cells need)
         columns = {
             name: pa.array([query.get(name)], make.query_schema.field(name).type) for name in make.query_schema.names
         }
-        table = pa.table(columns, schema=make.query_schema).take(pa.array([0] * 50_001))
+        table = pa.table(columns, schema=make.query_schema).take(pa.array([0] * 200_001))
         return bytes(make.parquet(table))
 
     def long_ids(make: Any) -> bytes:

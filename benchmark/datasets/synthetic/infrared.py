@@ -1,0 +1,76 @@
+"""What an infrared camera makes of a drawn person: the same body, grey by what cloth, skin and hair reflect.
+
+Dyes are transparent in the near infrared, so colours say nothing of it and prints mostly vanish; build, hair style,
+clothes and bags by their shape, and poses are those that a camera of colours would see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .canvas import Colour
+from .chance import Chance
+from .scene import Camera, composed, install, taken
+from .wardrobe import GROUP, Person, dress, shared_by
+
+#: Garments that hang open over another one, which is of another cloth.
+_OPEN = frozenset({"jacket", "coat"})
+
+
+def picture_infrared(seed: int, identity: int, camera: int, shot: int) -> NDArray[np.uint8]:
+    """The image (128, 64, 3), three equal channels, of a person by an infrared camera: these four decide every bit."""
+    chance = Chance(seed, "infrared", "shot", identity, camera, shot)
+    place = install_infrared(seed, camera)
+    scene = composed(partial(reflect, seed), identity, place, chance)
+    one = scene.sum(2, keepdims=True, dtype=np.int32) // 3
+    return np.repeat(taken(one, place, chance), 3, axis=2)
+
+
+def install_infrared(seed: int, camera: int) -> Camera:
+    """The infrared eye at the place of a camera: its own lamp, a little haze and more noise."""
+    chance = Chance(seed, "infrared", "camera", camera)
+    return replace(
+        install(seed, camera),
+        wall_colour=_level(chance.between(44, 132)),
+        ground_colour=_level(chance.between(52, 140)),
+        cast=(chance.between(236, 280),),
+        haze=chance.between(4, 30),
+        exposure=chance.between(216, 300),
+        noise=chance.between(6, 13),
+    )
+
+
+def reflect(seed: int, identity: int) -> Person:
+    """The appearance of an identity in infrared; clothes that its group shares are of the same cloth."""
+    person = dress(seed, identity)
+    alone = _levels(Chance(seed, "infrared", "person", identity), person)
+    group = _levels(Chance(seed, "infrared", "group", identity // GROUP), person)
+    shared = shared_by(seed, identity)
+    greys: dict[str, Any] = {name: _level((group if name in shared else alone)[name]) for name in alone}
+    return replace(person, **greys)
+
+
+def _levels(chance: Chance, person: Person) -> dict[str, int]:
+    """Grey levels in 0..255 of what is seen of a person."""
+    cloth, beneath = chance.between(58, 226), chance.between(58, 226)
+    print_level = cloth + chance.between(-9, 9)
+    covered = person.hair in {"cap", "hood"}
+    hair = (chance.between(40, 150), chance.between(58, 226))
+    return {
+        "skin": chance.around(206, 16),
+        "hair_colour": hair[covered],
+        "upper_colour": cloth,
+        "second_colour": beneath if person.upper in _OPEN else print_level,
+        "lower_colour": chance.between(48, 216),
+        "shoes": chance.between(36, 200),
+        "bag_colour": chance.between(36, 200),
+    }
+
+
+def _level(value: int) -> Colour:
+    return value, value, value
