@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("robustreid.reports.gating:compare", "Gate a change: what got worse from one run to another."),
     "baseline": ("robustreid.reports.gating:baseline", "Keep the scores that later ones are held against."),
     "submit": ("robustreid.leaderboards.submission.commands:submit", "Send a model to a leaderboard, or take one in."),
-    "data": ("robustreid.benchmark.datasets.commands:data", "Get weights of published models, checked by digest."),
+    "data": ("robustreid.benchmark.datasets.commands:data", "Look at data sets; get weights of published models."),
     "ls": ("robustreid.benchmark.commands:ls", "List models, attacks, data sets, defences or tracks."),
     "version": ("robustreid.benchmark.commands:version", "Versions of this tool and what it runs on."),
 }

@@ -80,8 +80,11 @@ class Cell:
         """The model that the adversary knows in place of the scored one: it follows it, or has fitted to it."""
         if self.surrogate:
             return self.surrogate.label
-        fitted = self.attack.perturbation
-        return fitted.model if fitted and not fitted.is_of(self.model) else None
+        for number in range(self.n_splits or 1):
+            fitted = self.attack.of_trial(number).perturbation
+            if fitted and not fitted.is_of(self.model.of_trial(number)):
+                return fitted.model
+        return None
 
     @cached_property
     def cell_id(self) -> str:

@@ -28,7 +28,7 @@ def paths_by_trial(path: Path) -> tuple[Path, ...]:
         UserError: some of them do not exist.
     """
     found = tuple(Path(str(path).replace(PLACE, str(number))) for number in range(1, N_SPLITS + 1))
-    missing = [file.name for file in found if not file.is_file()]
+    missing = [str(file) for file in found if not file.is_file()]
     if missing:
         raise UserError(
             f"{str(path)!r} names a file for each of {N_SPLITS} splits, and {len(missing)} of them are not there, such "

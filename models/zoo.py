@@ -16,11 +16,13 @@ from .weights.published import PUBLISHED
 FOLDER_VARIABLE = "ROBUSTREID_WEIGHTS"
 
 
-def _embedded(name: str, *, sha256: str, note: str, weights: str = "", defence: str = "") -> ZooEntry:
+def _embedded(
+    name: str, *, sha256: str, note: str, weights: str = "", defence: str = "", architecture: str = "tinynet"
+) -> ZooEntry:
     """A model of this package; `weights` names the one that it shares them with."""
     return ZooEntry(
         name=name,
-        architecture="tinynet",
+        architecture=architecture,
         files=(ZooFile(name=f"{weights or name}.safetensors", digest=sha256),),
         licence="MIT",
         source=f"this package: robustreid train {weights or name}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
-from .results import METRICS, Result, worst
+from .results import METRICS, Result, points, worst
 
 #: Boards are about this L-inf radius, or the nearest that all share, in [0, 1] pixel units; L2 boards about the middle
 #: one of theirs.
@@ -37,6 +37,29 @@ class Score:
     def n_seeds(self) -> int:
         """How many seeds the mean is over."""
         return len(self.results)
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials each of its results is the mean over, the most that one says."""
+        return max((result.trials for result in self.results), default=1)
+
+    @property
+    def spread(self) -> str:
+        """What the number is the mean of, and how far trials lie apart; empty for one seed and one trial."""
+        parts = [f"mean of {self.n_seeds} seeds"] if self.n_seeds > 1 else []
+        if self.n_trials > 1:
+            parts.append(f"mean of {self.n_trials} trials")
+        if self.n_seeds == 1 and self.n_trials > 1:
+            found = [
+                ("mAP", self.results[0].score("mAP_attacked_std")),
+                ("Rank-1", self.results[0].score("rank1_attacked_std")),
+            ]
+            parts += [
+                f"standard deviation of {title} over trials {points(value)}"
+                for title, value in found
+                if value is not None
+            ]
+        return ", ".join(parts)
 
     @property
     def reasons(self) -> tuple[str, ...]:

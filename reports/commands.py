@@ -24,7 +24,13 @@ FORMATS = ("table", "md", "csv", "json", "latex")
     metavar="T",
     help="A track of your own (.yml), or one that ships and has no row yet; may be given several times.",
 )
-def report(directories: tuple[Path, ...], out: Path, tracks: tuple[str, ...]) -> None:
+@click.option(
+    "--show-faces",
+    is_flag=True,
+    help="Leave the heads of real people in ranking lists as they are: for your own use, never for publication "
+    "without the consent of everybody on them.",
+)
+def report(directories: tuple[Path, ...], out: Path, tracks: tuple[str, ...], show_faces: bool) -> None:
     """Make a static site of DIR...: tracks, boards, curves, pages of models, attacks and transfers, ranking lists.
 
     DIR is a run directory or a leaderboard directory (`robustreid submit accept`). A track has a page where rows
@@ -34,8 +40,9 @@ def report(directories: tuple[Path, ...], out: Path, tracks: tuple[str, ...]) ->
     are shown together. Failed, skipped and missing cells are shown as such. The pages need no server and no network:
     open index.html, copy the folder to a colleague, or publish it as it is. The same rows give the same bytes.
 
-    Ranking lists appear where the run kept images (`robustreid run GRID --keep-images 8`). A site that stands in the
-    folder is replaced; any other folder that is not empty is refused.
+    Ranking lists appear where the run kept images (`robustreid run GRID --keep-images 8`), with the heads of real
+    people blurred past recovery; look at the pages before you publish them, and mind the terms of the set. A site
+    that stands in the folder is replaced; any other folder that is not empty is refused.
 
     \b
     Examples:
@@ -50,7 +57,7 @@ def report(directories: tuple[Path, ...], out: Path, tracks: tuple[str, ...]) ->
     from .site import build_site
 
     with reporting() as reporter:
-        index = build_site(directories, out, reporter, tracks=tracks)
+        index = build_site(directories, out, reporter, tracks=tracks, show_faces=show_faces)
     click.echo(index)
 
 

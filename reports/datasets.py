@@ -13,6 +13,8 @@ from .grids import AskedData, asked_data
 from .results import Result, Results
 
 _WITHDRAWN = "withdrawn"
+#: The format of people that this package draws (`datasets.catalogue.DRAWN`, which needs torch).
+_DRAWN = "synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,11 @@ class DataFacts:
     terms: str
     status: str
     source: str
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether this package made its images."""
+        return self.format == _DRAWN
 
     @property
     def is_withdrawn(self) -> bool:

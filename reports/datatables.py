@@ -33,9 +33,13 @@ def column_title(column: str) -> str:
 
     >>> column_title("mAP_clean"), column_title("rank1_attacked"), column_title("target_mAP")
     ('mAP clean', 'Rank-1', 'target mAP')
+    >>> column_title("mAP_attacked_std")
+    'mAP SD'
     """
     if column in METRICS:
         return METRICS[column].title
+    if column.endswith("_std"):
+        return f"{column_title(column.removesuffix('_std'))} SD"
     metric, _, state = column.rpartition("_")
     return f"{METRICS[metric].title} {_STATES[state]}".strip()
 
@@ -45,9 +49,15 @@ def cells_table(results: Sequence[Result], columns: Sequence[str], address: Call
 
     Args:
         results: what becomes rows, in this order.
-        columns: the stored scores that are shown.
+        columns: the stored scores that are shown; where scores are means over trials, their number and the standard
+            deviation of each score over them follow.
         address: where a model's page is, relative to the page.
     """
+    has_trials = any(result.trials > 1 for result in results)
+    spreads = [
+        f"{name}_std" for name in columns if name.endswith(("_clean", "_attacked")) and not name.startswith("target")
+    ]
+    shown = [*columns, *(spreads if has_trials else ())]
     links = {model: address(model) for model in {result.model for result in results}}
     radii = {result.epsilon_label: result.epsilon for result in results}
     seeds = {str(result.seed): result.seed for result in results}
@@ -59,12 +69,15 @@ def cells_table(results: Sequence[Result], columns: Sequence[str], address: Call
     if len(seeds) > 1:
         made.append(_texts("seed", "Seed", [str(result.seed) for result in results], order=seeds))
     made.append(_texts("status", "Status", [result.status for result in results]))
+    if has_trials:
+        trials = {str(result.trials): result.trials for result in results}
+        made.append(_texts("trials", "Trials", [str(result.trials) for result in results], order=trials))
     made += [
         (
             {"name": column, "title": column_title(column), "kind": "points"},
             [result.score(column) for result in results],
         )
-        for column in columns
+        for column in shown
     ]
     for name, title, texts in (
         ("flags", "Flags", [", ".join(result.flags) for result in results]),

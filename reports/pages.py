@@ -16,7 +16,9 @@ from ..attacks.reliability.thresholds import words
 from ..leaderboards.standing import Estimate
 from . import standings
 from .boards import Board
+from .datasets import DataFacts
 from .naming import printable, short, slug
+from .published.loading import MARK
 from .results import Result, outward, points
 from .transfer import Transfers
 
@@ -153,8 +155,8 @@ _USED: tuple[Callable[..., Any], ...] = (
 class Pages:
     """Renders pages of one site."""
 
-    def __init__(self) -> None:
-        """Read the templates of the package."""
+    def __init__(self, data_sets: Sequence[DataFacts] = ()) -> None:
+        """Read the templates of the package; what is known of the site's data sets is known to all of them."""
         self._environment = jinja2.Environment(
             loader=jinja2.FunctionLoader(_template),
             autoescape=True,
@@ -169,7 +171,8 @@ class Pages:
             "capitalize_first": lambda text: text[:1].upper() + text[1:],
         }
         self._environment.tests["outside_address"] = is_outside_address
-        self._environment.globals |= {"words": words, "version": __version__}
+        self._environment.globals |= {"words": words, "version": __version__, "mark": MARK}
+        self._environment.globals["data"] = {facts.name: facts for facts in data_sets}
         self._environment.globals |= {used.__name__: used for used in _USED}
 
     def render(self, template: str, *, root: str, **values: Any) -> bytes:

@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from .. import InvalidFileError
+from ..benchmark.datasets.faces import blurred
 
 VERSION = 1
 
@@ -46,6 +47,18 @@ class RankedQuery:
     after: tuple[RankedImage, ...]
 
 
+#: What was done about faces: people are drawn, heads are blurred, or faces are shown because somebody asked for it.
+Faces = Literal["drawn", "blurred", "shown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rankings:
+    """The lists of one cell."""
+
+    queries: tuple[RankedQuery, ...]
+    faces: Faces
+
+
 class ImageStore:
     """Images of a site, each once, under the digest of its content."""
 
@@ -59,23 +72,36 @@ class ImageStore:
         return path
 
 
-def read_rankings(folder: Path, cell_id: str, store: ImageStore) -> tuple[RankedQuery, ...]:
-    """The lists of one cell, with their images put into `store`; empty where the run kept none.
+def read_rankings(folder: Path, cell_id: str, store: ImageStore, *, show_faces: bool = False) -> Rankings | None:
+    """The lists of one cell, with their images put into `store`; None where the run kept none.
+
+    Heads are blurred past recovery in everything that is put there, the magnified perturbations too, unless the file
+    says that this package drew the people, or `show_faces`.
 
     Raises:
         InvalidFileError: the file is not what it should be, or names an image outside its folder.
     """
     file = folder / "rankings.json"
     if not file.is_file():
-        return ()
+        return None
     try:
         content = json.loads(file.read_bytes())
-        return _queries(content, cell_id, _Images(folder, store))
+        faces: Faces = "drawn" if _is_drawn(content) else "shown" if show_faces else "blurred"
+        queries = _queries(content, cell_id, _Images(folder, store, hide=faces == "blurred"))
+        return Rankings(queries=queries, faces=faces) if queries else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidFileError(
             f"{str(file)!r} does not read back ({type(error).__name__}: {error}); run its cell again with "
             f"--keep-images and --again always, or remove the folder."
         ) from error
+
+
+def _is_drawn(content: Mapping[str, Any]) -> bool:
+    """Whether nobody is on the images; files of older runs do not say so."""
+    found = content.get("is_drawn", False)
+    if not isinstance(found, bool):
+        raise TypeError("expected is_drawn to be true or false")
+    return found
 
 
 def _queries(content: Mapping[str, Any], cell_id: str, images: _Images) -> tuple[RankedQuery, ...]:
@@ -111,9 +137,10 @@ def _image(entry: Mapping[str, Any], images: _Images) -> RankedImage:
 class _Images:
     """The images of one folder, by the paths that its file names."""
 
-    def __init__(self, folder: Path, store: ImageStore) -> None:
+    def __init__(self, folder: Path, store: ImageStore, *, hide: bool) -> None:
         self._folder = folder
         self._store = store
+        self._hide = hide
 
     def _file(self, name: str) -> Path:
         path = PurePosixPath(name)
@@ -140,11 +167,11 @@ class _Images:
         from PIL import Image
 
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format="PNG")
+        Image.fromarray(blurred(pixels) if self._hide else pixels).save(buffer, format="PNG")
         return self._store.add(buffer.getvalue())
 
     def copied(self, name: str) -> str:
-        """The image without whatever else its file may hold."""
+        """The image without whatever else its file may hold, and without a face unless that may be seen."""
         return self._stored(self._pixels(name))
 
     def magnified(self, clean: str, attacked: str) -> str:

@@ -30,7 +30,10 @@ from .pages import (
     unescaped,
 )
 from .places import draw_places
-from .rankings import MAGNIFIED, ImageStore, read_rankings
+from .protocols import base_name, protocol_facts
+from .published.loading import published_for
+from .ranking_pages import ranking_pages
+from .rankings import ImageStore
 from .reproduce import Selector
 from .results import Results
 from .track_pages import track_files, track_values
@@ -40,10 +43,17 @@ from .writing import check_target, put_in_place, static_files
 
 #: How many cells without a score the front page lists.
 _LISTED = 200
+#: Entries of leaderboard directories, each with the name of its model on pages.
+_Entries = Sequence[tuple[str, Entry]]
 
 
 def build_site(
-    directories: Sequence[Path], out: Path, reporter: Reporter | None = None, *, tracks: Sequence[Path | str] = ()
+    directories: Sequence[Path],
+    out: Path,
+    reporter: Reporter | None = None,
+    *,
+    tracks: Sequence[Path | str] = (),
+    show_faces: bool = False,
 ) -> Path:
     """Write the site of some run and leaderboard directories to `out`, whole or not at all.
 
@@ -53,6 +63,8 @@ def build_site(
         reporter: told how far it is.
         tracks: files of the user's own tracks, or names of such that ship; the others that ship have a page where
             rows belong to them.
+        show_faces: whether ranking lists leave the heads of real people as they are: never to be published without
+            the consent of everybody on them.
 
     Returns:
         The path of its front page.
@@ -73,7 +85,8 @@ def build_site(
         entries = read_entries(directories) if wanted or any(map(is_board, directories)) else ()
         models = entry_models(results, entries)
         boards = make_track_boards(wanted, entries, models)
-    site = _Site(results, boards, [(models[entry.label], entry) for entry in entries if entry.label in models])
+    shown = [(models[entry.label], entry) for entry in entries if entry.label in models]
+    site = _Site(results, boards, shown, show_faces=show_faces)
     with staged(reporter, "pages", site.n_pages) as stage:
         for _ in site.build():
             stage.advance(1)
@@ -89,7 +102,7 @@ def build_site(
 class _Site:
     """The files of a site while they are made."""
 
-    def __init__(self, results: Results, tracks: Sequence[TrackBoard], entries: Sequence[tuple[str, Entry]]) -> None:
+    def __init__(self, results: Results, tracks: Sequence[TrackBoard], entries: _Entries, *, show_faces: bool) -> None:
         self.results = results
         self.tracks = tuple(tracks)
         self.entries = tuple(entries)
@@ -97,8 +110,10 @@ class _Site:
         self.attacks = make_attacks(results.results)
         self.transfers = make_transfers(results.results)
         self.models = tuple(dict.fromkeys(result.model for result in results.results))
+        self.data = make_data_facts(results, [board.track for board in self.tracks])
+        self._show_faces = show_faces
         self.files: dict[str, bytes] = {}
-        self._pages = Pages()
+        self._pages = Pages(self.data)
         self._images = ImageStore()
         self._selectors = [Selector(run.labels) for run in results.runs]
         self._presets = {result.attack: result.preset for result in results.results}
@@ -154,7 +169,8 @@ class _Site:
             results=found,
             attacks=tuple(dict.fromkeys(result.attack for result in found)),
             datasets=tuple(dict.fromkeys(result.dataset for result in found)),
-            data_sets=make_data_facts(found, [board.track for board in self.tracks]),
+            data_sets=self.data,
+            protocols=protocol_facts(found),
             epsilons=tuple(label for _, label in epsilons),
             counts=counts(found),
             unplaced=self.results.unplaced,
@@ -202,11 +218,14 @@ class _Site:
         address = _one_up(model_address)
         everything = [*board.results, *board.targeted]
         place = (board.dataset, board.side, board.norm)
+        protocols = protocol_facts(everything)
         self.files[board_address(board)] = self._pages.render(
             "board.html",
             root="../",
             page="board",
             board=board,
+            protocols=protocols,
+            published=published_for(base_name(facts.name) for facts in protocols),
             figures=figures,
             counts=counts(everything),
             attacks=tuple(dict.fromkeys(result.preset for result in everything)),
@@ -267,17 +286,9 @@ class _Site:
         )
 
     def _ranking_pages(self) -> None:
-        for result in self.results.results:
-            folder = self.results.runs[result.run].path / "images" / result.cell_id
-            queries = read_rankings(folder, result.cell_id, self._images) if result.status == "done" else ()
-            if not queries:
-                continue
-            parts = (result.model, result.dataset, result.attack, result.epsilon_label, result.side, result.cell_id)
-            path = f"rankings/{slug(*parts)}.html"
-            self._rankings[result.cell_id] = path
-            self.files[path] = self._pages.render(
-                "ranking.html", root="../", page="ranking", result=result, queries=queries, magnified=MAGNIFIED
-            )
+        for page in ranking_pages(self.results, self._pages, self._images, show_faces=self._show_faces):
+            self._rankings[page.cell_id] = page.path
+            self.files[page.path] = page.content
 
 
 def _several(count: int, what: str) -> str:

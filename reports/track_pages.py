@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..benchmark.datasets.about import page_notice
 from ..leaderboards.standing import AttackScore, Standing
 from ..leaderboards.track import Track
 from .drawing import Drawing, draw_chart
@@ -42,6 +43,7 @@ def track_values(board: TrackBoard) -> dict[str, Any]:
         "all_flags": sorted({flag for row in rows for flag in row.flags}),
         "titles": _TITLES,
         "sentences": _SENTENCES,
+        "notice": page_notice(str(board.track.data.entry.get("format", board.track.data.name))),
         "shell_name": f"{board.stem}.yml" if board.is_own else board.track.name,
     }
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..progress import Reporter, staged
-from ..records import DatasetRef
+from ..records import DatasetRef, digest
 from .about import notice
 from .catalogue import DRAWN, open_dataset
 from .manifest import Manifest, read_manifest
@@ -43,8 +43,11 @@ class OpenSet:
 
     @cached_property
     def ref(self) -> DatasetRef:
-        """How cells know it."""
-        return DatasetRef(label=self.data.label, sha256=self.manifest.sha256, protocol=self.data.protocol)
+        """How cells know it: by its images, and by their labels and splits where paths do not decide those."""
+        sha256 = self.manifest.sha256
+        if self.data.format == "table" or self.data.protocol.has_splits:
+            sha256 = digest([sha256, self.data.label_digest])
+        return DatasetRef(label=self.data.label, sha256=sha256, protocol=self.data.protocol)
 
 
 def open_sets(

@@ -89,6 +89,20 @@ class RetrievalSet:
         return self.query if name == "query" else self.gallery
 
     @property
+    def label_digest(self) -> str:
+        """Of who is on which image of which side by which camera, and of the trials: hexadecimal."""
+        found = hashlib.sha256()
+        for side in SIDE_NAMES:
+            images = self.side(side)
+            found.update("\n".join([side, *images.paths]).encode())
+            for column in (images.identities, images.cameras, images.modalities):
+                found.update(column.astype("<i8").tobytes())
+        for trial in self.trials:
+            for places in (trial.query, trial.gallery):
+                found.update(len(places).to_bytes(8, "little") + places.astype("<i8").tobytes())
+        return found.hexdigest()
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Every image, queries first: the order of manifests and of decoded pixels."""
         return self.query.paths + self.gallery.paths
@@ -111,6 +125,7 @@ def with_queries(data: RetrievalSet, count: int) -> RetrievalSet:
     trials = tuple(replace(trial, query=np.flatnonzero(np.isin(chosen, trial.query))) for trial in data.trials)
     if not all(len(trial.query) for trial in trials):
         raise InvalidFileError(
-            f"Data set {data.label!r} has trials without any of the {count} queries that were asked for; raise `queries`."
+            f"Data set {data.label!r} has trials without any of the {count} queries that were asked for; raise "
+            f"`queries`."
         )
     return replace(data, query=data.query.part(chosen), trials=trials)

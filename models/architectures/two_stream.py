@@ -93,11 +93,18 @@ class TwoStream(nn.Module):
         return found
 
     def _start(self) -> None:
-        """Random weights as the other architectures have them, and a batch norm at the end that does not shift."""
+        """Random weights as the other architectures have them, both stems the same; the last batch norm does not shift.
+
+        The trunk can make use of both from the first step on only where they start alike, as published models do, whose
+        stems both start from ImageNet's.
+        """
         for module in self.modules():
             # Those of a non-local block have one channel at one end, and keep the start of PyTorch.
             if isinstance(module, nn.Conv2d) and 1 not in module.weight.shape[:2]:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        first, *others = (self.stem(modality) for modality in MODALITIES)
+        for other in others:
+            other.load_state_dict(first.state_dict())
         self.bottleneck.bias.requires_grad = False
 
 

@@ -40,6 +40,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ROBUSTREID_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_demo")
 def test_it_ends_with_the_table_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows in DIR/run, pages in DIR/site, ranking lists of the cells shown; the page's path is the last line."""

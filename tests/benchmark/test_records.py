@@ -59,6 +59,7 @@ DECISIVE: dict[str, dict[str, Any]] = {
         "metric": "euclidean",
         "folding": False,
         "defence": (Jpeg(),),
+        "by_trial": (replace(MODEL, sha256="f" * 64),),
     },
     "DatasetRef": {"sha256": "d" * 64, "protocol": replace(PROTOCOLS["market"], version=99)},
     "AttackSpec": {
@@ -80,8 +81,8 @@ IDLE: dict[str, dict[str, Any]] = {
     "Cell": {},
     "ModelSpec": {"label": "another", "weights": Path("elsewhere/v.onnx")},
     "DatasetRef": {"label": "another"},
-    # Without transforms their names are nothing.
-    "AttackSpec": {"linf_only": True, "transform_names": ("ti",)},
+    # Without transforms their names are nothing. The perturbations of splits are parameters of the optimiser.
+    "AttackSpec": {"linf_only": True, "transform_names": ("ti",), "by_trial": (resolve_attack("noise"),)},
     "Threat": {},
 }
 

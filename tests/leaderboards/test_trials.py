@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def track() -> Track:
     return replace(found, data=data, engine_version=1, protocol="sysu-all-v1", curve=())
 
 
-def run_of(make_run: Make, path: Path, track: Track, models: dict[str, Sequence[Values]]) -> Path:
+def run_of(make_run: Make, path: Path, track: Track, models: Mapping[str, Sequence[Values]]) -> Path:
     """Every attack of the track for some models."""
     cells = [
         cell_of(values, model=model, attack=attack.name, attack_params=attack.parameters, side="query", k=4)

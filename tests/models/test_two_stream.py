@@ -133,9 +133,12 @@ def test_agw_counts() -> None:
 
 
 @pytest.mark.parametrize("build", [agw_tiny, agw_resnet50])
-def test_the_last_norm_does_not_shift(build: type[TwoStream]) -> None:
-    """Its shift is 0 and does not learn; a non-local block gives back at first what it is given."""
+def test_it_starts_where_it_can_learn(build: type[TwoStream]) -> None:
+    """Stems start alike, the last norm does not shift, and a non-local block gives back at first what it is given."""
     network = build()
+    visible, infrared = (network.stem(modality).state_dict() for modality in MODALITIES)
+    assert all(torch.equal(value, infrared[name]) for name, value in visible.items())
+    assert all(value.data_ptr() != infrared[name].data_ptr() for name, value in visible.items())
     assert not network.bottleneck.bias.requires_grad
     assert not network.bottleneck.bias.any()
     lasts = [each[1] for name, each in network.named_modules() if name.endswith(".W")]

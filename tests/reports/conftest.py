@@ -66,7 +66,7 @@ def write_images(folder: Path, cell_id: str) -> None:
         query = {"image_id": name, "identity": place, "camera": 1, "before": after[::-1], "after": after}
         query |= {"clean_file": image(f"clean/{name}", 100), "attacked_file": image(name, 104)}
         queries.append(query)
-    content = {"version": 1, "cell_id": cell_id, "side": "query", "queries": queries}
+    content = {"version": 1, "cell_id": cell_id, "side": "query", "is_drawn": True, "queries": queries}
     (folder / "rankings.json").write_text(json.dumps(content))
 
 

@@ -196,6 +196,7 @@ def test_hostile_names_stay_text(visit: Callable[..., Page], make_run: Callable[
     assert {row["model"] for row in rows} == {"'=1+1" if name == "=1+1" else name for name in HOSTILE}
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows(visit: Callable[..., Page], make_run: Callable[..., Path], tmp_path: Path) -> None:
     """All are there to search, and only a page of them is in the document."""
     cells = [

@@ -11,7 +11,10 @@ from robustreid.reports.cameras import CameraRow, camera_rows
 def test_means_of_each_cameras_queries(make_run: Callable[..., Path], tmp_path: Path) -> None:
     """Cameras ascending, with their count and the means of their queries; no file, no rows."""
     given = [(2, 0.5, 0.25), (1, 1.0, 0.0), (2, 1.0, 0.75)]
-    queries = [{"query_id": "q", "identity": 1, "camera": c, "ap_clean": a, "ap_attacked": b} for c, a, b in given]
+    queries = [
+        {"query_id": f"{place}.png", "identity": 1, "camera": c, "ap_clean": a, "ap_attacked": b}
+        for place, (c, a, b) in enumerate(given)
+    ]
     run = make_run(tmp_path / "run", [{"queries": queries}])
     cell_id = next((run / "queries").iterdir()).stem
     assert camera_rows(run, cell_id) == (

@@ -27,7 +27,8 @@ def folder(ranked_run: Path, tmp_path: Path) -> Path:
 def read(folder: Path) -> tuple[tuple[RankedQuery, ...], dict[str, bytes]]:
     """The lists and the images."""
     store = ImageStore()
-    return read_rankings(folder, folder.name, store), store.files
+    found = read_rankings(folder, folder.name, store)
+    return found.queries if found else (), store.files
 
 
 def pixels(content: bytes) -> npt.NDArray[np.int64]:
@@ -53,7 +54,7 @@ def test_lists_and_images(folder: Path) -> None:
 
 def test_no_lists_no_page(tmp_path: Path) -> None:
     """A cell without the file has none."""
-    assert read_rankings(tmp_path, "x", ImageStore()) == ()
+    assert read_rankings(tmp_path, "x", ImageStore()) is None
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def test_a_path_that_leads_elsewhere_is_refused(folder: Path, name: object) -> N
     [
         lambda content: content | {"version": 2},
         lambda content: content | {"cell_id": "other"},
+        lambda content: content | {"is_drawn": 1},
         lambda content: content | {"queries": 1},
         lambda content: content | {"queries": [{}]},
         lambda content: content | {"queries": [content["queries"][0] | {"identity": "<b>"}]},

@@ -188,6 +188,7 @@ def test_an_old_plan_has_a_site(make_run: Callable[..., Path], tmp_path: Path) -
     assert "osnet mini ama-ifgsm linf 8/255 gallery" in text
 
 
+@pytest.mark.slow
 def test_a_hundred_models(make_run: Callable[..., Path], tmp_path: Path) -> None:
     """A page for each; the board names them all, and its figure says how many stand back."""
     cells = [{"model": f"m{place:03}", "k": k} for place in range(100) for k in (2, 4)]

@@ -55,7 +55,7 @@ LONG = "a" * 10_000
         (("run", "ama-rael"), "Unknown grid 'ama-rael'. Did you mean 'ama-real'? Available: "),
         (
             ("run", "mini"),
-            "Unknown grid 'mini'. Available: ama-real, auto, defences, demo, field, smoke, transfer. Or give the path",
+            "Unknown grid 'mini'. Available: ama-real, auto, cross-modality/drawn, cross-modality/llcm-i2v, ",
         ),
         (("run", LONG), "Unknown grid '"),
         (("status", "nowhere"), "'nowhere' is no run directory; give a folder that `robustreid run` wrote."),

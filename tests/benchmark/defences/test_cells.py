@@ -175,6 +175,7 @@ def test_a_plan_knows_the_samples_of_a_defence(tmp_path: Path) -> None:
     assert more > forwards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defence", ["jpeg", {"name": "resize-pad"}, {"name": "smoothing", "copies": 2}], ids=str)
 def test_fast_gradients_go_through_the_same_defence(attacked: Callable[..., Any], defence: Any) -> None:
     """In bf16 the adversary follows a rougher network behind the very defence; scores are those of `exact`."""

@@ -96,6 +96,7 @@ def close(seed: int, dimension: int = 300) -> Problem:
     return Problem(queries=q, gallery=g, query_labels=labels.query_labels, gallery_labels=labels.gallery_labels)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**6),

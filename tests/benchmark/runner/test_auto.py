@@ -94,6 +94,7 @@ def test_keeping_the_last_member_is_rejected(
     assert not (found <= least + ensemble.AP_MARGIN).all()
 
 
+@pytest.mark.slow
 def test_who_else_is_attacked_does_not_matter(short: None, run_auto: Callable[..., Any]) -> None:
     """In batches of 2 and of 8 the same queries lose the same, though batches end their cascades at other members."""
     keys = {"epsilons": ["3/255"], "side": "query"}

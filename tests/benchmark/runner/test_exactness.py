@@ -53,7 +53,7 @@ def _plan(grid: Path) -> Plan:
 
 
 @pytest.mark.parametrize("perturb_at", ["native", "input"])
-@pytest.mark.parametrize("model", ["tiny", "fast"])
+@pytest.mark.parametrize("model", ["tiny", pytest.param("fast", marks=pytest.mark.slow)])
 def test_epsilon_0_is_the_clean_score_for_every_preset(
     model: str,
     perturb_at: str,

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from robustreid import UserError
 from robustreid.benchmark.cli import main
 from robustreid.benchmark.config.grid import load_grid
 from robustreid.benchmark.datasets.catalogue import open_dataset
 from robustreid.benchmark.datasets.opening import open_sets
+from robustreid.benchmark.perturbations import perturbation_bytes
 from robustreid.benchmark.planner import Plan, make_plan
 from robustreid.benchmark.progress import Silent
 from robustreid.benchmark.runner import groups, scenes
@@ -28,7 +31,6 @@ SET = {"name": "d", "format": "synthetic", **OPTIONS}
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten small random networks, one for each split, as `w_{trial}.safetensors`."""
-    import torch
     from robustreid.models.architectures.two_stream import agw_tiny
 
     folder = tmp_path_factory.mktemp("ten")
@@ -230,3 +232,23 @@ def test_a_model_of_another_split_is_refused(ten: Path, grid_file: Callable[...,
     regdb = {"name": "regdb", "root": str(tmp_path / "nowhere")}
     said = _refused(grid_file([model(tmp_path / "w_{trial}.safetensors")], [regdb], side="query"))
     assert "trained on split 10" in said
+
+
+def test_whose_perturbation_a_split_has(ten: Path, grid_file: Callable[..., Path], tmp_path: Path) -> None:
+    """White-box where each split's was fitted on that split's model, transfer where one of them was on another."""
+    shas = {
+        trial: sha256(Path(str(ten).replace("{trial}", str(trial))).read_bytes()).hexdigest() for trial in range(1, 11)
+    }
+    delta = torch.full((3, 8, 4), 1 / 255)
+
+    def knowledge(owner: Callable[[int], int]) -> tuple[str, str | None]:
+        for trial in range(1, 11):
+            facts = {"procedure": "cmps", "epsilon": "8/255", "model": "agw", "data_sha256": shas[trial]}
+            content = perturbation_bytes(delta / trial, {**facts, "model_sha256": shas[owner(trial)]})
+            (tmp_path / f"p_{trial}.safetensors").write_bytes(content)
+        cmps = {"name": "cmps", "perturbation": str(tmp_path / "p_{trial}.safetensors")}
+        (cell,) = _planned(grid_file([model(ten)], [SET], attacks=[cmps], side="query")).cells
+        return cell.knowledge, cell.surrogate_label
+
+    assert knowledge(lambda trial: trial) == ("white-box", None)
+    assert knowledge(lambda trial: 5 if trial == 6 else trial) == ("transfer", "agw")

@@ -213,6 +213,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["uap-retrieval", "{name: muap, variation: 0}"])
 def test_from_the_recipe_to_the_rows(
     write_fit: Write, workshop: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, attack: str
