@@ -1,7 +1,8 @@
 """What an infrared camera makes of a drawn person: the same body, grey by what cloth, skin and hair reflect.
 
-Dyes are transparent in the near infrared, so colours say nothing of it and prints mostly vanish; build, hair style,
-clothes and bags by their shape, and poses are those that a camera of colours would see.
+Most dyes are transparent in the near infrared, pigments are not: half of all things keep their brightness there, of the
+others colours say nothing, and prints of dye vanish. Build, hair style, clothes and bags by their shape, and poses are
+those that a camera of colours would see.
 """
 
 from __future__ import annotations
@@ -57,19 +58,25 @@ def reflect(seed: int, identity: int) -> Person:
 
 def _levels(chance: Chance, person: Person) -> dict[str, int]:
     """Grey levels in 0..255 of what is seen of a person."""
-    cloth, beneath = chance.between(58, 226), chance.between(58, 226)
-    print_level = cloth + chance.between(-9, 9)
+    cloth, beneath = _cloth(chance, person.upper_colour), _cloth(chance, person.second_colour)
+    print_level = cloth + chance.between(-9, 9) if chance.one_in(2) else beneath
     covered = person.hair in {"cap", "hood"}
-    hair = (chance.between(40, 150), chance.between(58, 226))
+    hair = (chance.between(40, 150), _cloth(chance, person.hair_colour))
     return {
         "skin": chance.around(206, 16),
         "hair_colour": hair[covered],
         "upper_colour": cloth,
-        "second_colour": beneath if person.upper in _OPEN else print_level,
-        "lower_colour": chance.between(48, 216),
-        "shoes": chance.between(36, 200),
-        "bag_colour": chance.between(36, 200),
+        "second_colour": beneath if person.upper in _OPEN else min(max(print_level, 0), 255),
+        "lower_colour": _cloth(chance, person.lower_colour),
+        "shoes": _cloth(chance, person.shoes),
+        "bag_colour": _cloth(chance, person.bag_colour),
     }
+
+
+def _cloth(chance: Chance, colour: Colour) -> int:
+    """A pigment's brightness, a little off, or that of a cloth whose dye is not seen."""
+    dyed, pigment = chance.between(48, 226), sum(colour) // 3 + chance.between(-12, 12)
+    return dyed if chance.one_in(2) else min(max(pigment, 0), 255)
 
 
 def _level(value: int) -> Colour:

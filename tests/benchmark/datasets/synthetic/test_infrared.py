@@ -35,11 +35,14 @@ def grey_photograph(seed: int, identity: int) -> Person:
 
 
 @pytest.mark.parametrize("part", ["upper_colour", "lower_colour", "bag_colour", "shoes"])
-def test_colours_do_not_tell_infrared(part: str) -> None:
-    """Over 1,000 people the two are as independent as chance allows (four deviations); a grey photograph is not."""
-    bound = 4 / np.sqrt(1000)
-    assert abs(correlation(part, reflect)) < bound
-    assert correlation(part, grey_photograph) > 0.9
+def test_colours_tell_half_of_infrared(part: str) -> None:
+    """Half of all things keep their brightness: the two go together, but not as in a grey photograph."""
+
+    def goes_half_together(look: Look) -> bool:
+        return 0.25 < correlation(part, look) < 0.75
+
+    assert goes_half_together(reflect)
+    assert not goes_half_together(grey_photograph)
 
 
 def test_all_but_the_greys_stays() -> None:
@@ -50,12 +53,12 @@ def test_all_but_the_greys_stays() -> None:
         assert all(len(set(reflected[name])) == 1 and 0 <= reflected[name][0] <= 255 for name in COLOURED)
 
 
-def test_prints_vanish_and_skin_is_bright() -> None:
-    """A print is within 9 counts of its cloth where nothing hangs open; skin is brighter than most cloth."""
+def test_half_of_the_prints_vanish_and_skin_is_bright() -> None:
+    """Half of them are within 9 counts of their cloth where nothing hangs open; skin is brighter than most cloth."""
     looks = [reflect(0, identity) for identity in PEOPLE]
     closed = [look for look in looks if look.upper not in {"jacket", "coat"}]
-    assert max(abs(look.upper_colour[0] - look.second_colour[0]) for look in closed) <= 9
-    assert np.mean([look.skin[0] > look.upper_colour[0] for look in looks]) > 0.8
+    assert 0.45 < np.mean([abs(look.upper_colour[0] - look.second_colour[0]) <= 9 for look in closed]) < 0.65
+    assert np.mean([look.skin[0] > look.upper_colour[0] for look in looks]) > 0.75
 
 
 def test_what_a_group_shares_is_of_one_cloth() -> None:
@@ -89,7 +92,7 @@ def test_three_channels_are_one() -> None:
 def test_the_pictures_are_written_down() -> None:
     """The sum and the last pixels of one picture, so that no change goes unseen; see `crowd.VERSION`."""
     image = picture_infrared(0, 1, 3, 0)
-    assert (int(image.sum()), image[-1, -4:, 0].tolist()) == (2_967_969, [112, 115, 103, 115])
+    assert (int(image.sum()), image[-1, -4:, 0].tolist()) == (2_899_188, [112, 115, 103, 115])
 
 
 def test_one_place_has_two_eyes() -> None:
