@@ -68,6 +68,12 @@ _ENTRIES = (
         sha256="cc3e68114344867414edbfe345123ef0eb28496ce1f45470e95ecfbdaf44e754",
         note="the same network by GOAT(4,1) at 4/255",
     ),
+    _embedded(
+        "tiny-agw",
+        sha256="efd855e02518d5d1d92be09955892562d61df075214490721f43385466818651",
+        note="a stem for visible and one for infrared images, AGW's losses; trained on drawn people of both",
+        architecture="agw_tiny",
+    ),
     *PUBLISHED,
 )
 

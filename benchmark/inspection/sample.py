@@ -135,8 +135,7 @@ class Sample:
             NonFiniteFeatureError: a NaN or an infinity.
         """
         query, gallery = (
-            embed(embedder, self._images(side), self.batch_size, lambda _: None)
-            for side in ("query", "gallery")
+            embed(embedder, self._images(side), self.batch_size, lambda _: None) for side in ("query", "gallery")
         )
         return CleanFeatures(query=query, gallery=gallery)
 

@@ -115,3 +115,15 @@ def test_a_plan_without_data(
     shown = capsys.readouterr().out
     assert "not found" in shown
     assert "12 cells" in shown
+
+
+def test_the_shipped_model_finds_people_across_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far above chance on drawn people whom it never saw, until they are attacked; much less with streams exchanged."""
+    people = {"name": "synthetic", "protocol": "sysu-all", "identities": 20}
+    asked = {"attack": "ama-ifgsm", "epsilon": "8/255", "side": "query", "checks": "quick"}
+    row = robustreid.evaluate("tiny-agw", people, **asked).row
+    assert row["mAP_clean"] > 3 * row["chance_mAP"]
+    assert row["rank1_clean"] > 4 * row["chance_rank1"]
+    assert row["mAP_attacked"] < row["chance_mAP"]
+    monkeypatch.setattr("robustreid.benchmark.runner.batches.MODALITIES", ("infrared", "visible"))
+    assert robustreid.evaluate("tiny-agw", people, **asked).row["mAP_clean"] < 0.8 * row["mAP_clean"]
