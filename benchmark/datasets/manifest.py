@@ -80,7 +80,9 @@ def read_manifest(
                 advance(len(found))
     manifest = Manifest(entries=tuple(entries))
     if any(kept.get(found.path) is not found for found in entries):
-        content = json.dumps({"version": _VERSION, "entries": [list(vars(found).values()) for found in entries]})
+        # What is known of the folder's other images, such as those of its training split, stays known.
+        known = {**kept, **{found.path: found for found in entries}}.values()
+        content = json.dumps({"version": _VERSION, "entries": [list(vars(found).values()) for found in known]})
         write_bytes(_kept_at(data.root), content.encode())
     return manifest
 

@@ -28,7 +28,7 @@ from ...progress import Reporter, staged
 from ...store.files import file_system_errors
 from ..cache import cache_folder
 from ..retrieval import SIDE_NAMES, Images, RetrievalSet
-from .infrared import picture_infrared
+from .infrared import INFRARED_VERSION, picture_infrared
 from .scene import HEIGHT, WIDTH, picture
 from .sites import FOLDERS, SITES, Cast, Picture
 
@@ -222,7 +222,8 @@ def _digest(crowd: Crowd, pictures: Sequence[Picture]) -> str:
         who: Any = {name: value for name, value in asdict(crowd.cast).items() if name != "protocol"}
         who |= {"seed": crowd.seed}
     else:
-        who = [crowd.seed, *((one.path, one.person, one.shot, one.modality) for one in pictures)]
+        pictured = ((one.path, one.person, one.shot, one.modality) for one in pictures)
+        who = [INFRARED_VERSION, crowd.seed, *pictured]
     return hashlib.sha256(json.dumps(who, sort_keys=True).encode()).hexdigest()[:16]
 
 

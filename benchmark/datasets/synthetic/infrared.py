@@ -19,6 +19,9 @@ from .chance import Chance
 from .scene import Camera, composed, install, taken
 from .wardrobe import GROUP, Person, dress, shared_by
 
+#: Raised when a picture of an infrared camera changes by one bit; those of other cameras have a version of their own.
+INFRARED_VERSION = 2
+
 #: Garments that hang open over another one, which is of another cloth.
 _OPEN = frozenset({"jacket", "coat"})
 

@@ -130,6 +130,18 @@ def test_an_unchanged_file_is_not_read_again(mini: Path, reads: list[str], own_c
     assert [path.parent.name for path in own_cache.rglob("*.json")] == ["manifests"]
 
 
+def test_parts_of_one_folder_do_not_forget_each_other(mini: Path, reads: list[str]) -> None:
+    """Two sets of one root, such as training and test images: noting the one leaves what is known of the other."""
+    data = read_folder("mini", mini)
+    read_manifest(data)
+    repaint(mini / FIRST)
+    place = np.array([data.query.paths.index(FIRST)])
+    read_manifest(replace(data, query=data.query.part(place), gallery=data.gallery.part(np.arange(1))))
+    reads.clear()
+    read_manifest(data)
+    assert reads == []
+
+
 def test_time_alone_makes_a_file_be_read(mini: Path, reads: list[str]) -> None:
     """Same size, other time: the file is read, and where its content is the same so is the digest."""
     before = manifest(mini)
