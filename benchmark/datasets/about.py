@@ -133,11 +133,10 @@ ABOUT: Mapping[str, Mapping[str, str]] = {
         "source": "",
     },
     "synthetic": {
-        "summary": "people drawn by this package: needs no download, and no root",
+        "summary": "people drawn by this package, for any protocol: needs no download, and no root",
         "layout": "made on demand",
         "options": "seed, identities, cameras, shots, distractors, protocol",
         "protocol": "market",
-        "protocols": "any, such as sysu-all",
         "terms": "MIT, as this package",
         "status": "available",
         "source": "",

@@ -17,6 +17,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["query", "gallery"])
 @pytest.mark.parametrize(("weights", "normalise", "source"), MODELS)
 def test_a_real_model_raises_no_flag(

@@ -72,6 +72,7 @@ def test_rows_say_what_they_were_made_with(pair: Callable[..., Any]) -> None:
     assert not set(exact.rows["cell_id"]) & set(fast.rows["cell_id"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bf16")
 def test_passes_are_those_of_the_plan(pair: Callable[..., Any], grid_file: Callable[..., Path], fast: Path) -> None:
     """As many gradients as in exact, and a forward for every image that is scored."""
