@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # More pytest arguments: make test ARGS="-k ranking"
 ARGS ?=
 # The slow tests that CI runs as well, as a pytest -k expression.
-SLOW_SUBSET := kill or the_peak or demo or walk or splits or ready_grid or plain_counting or every_preset or fast_gradients or hundred or ten_thousand or who_else or raises_no_flag or passes_are_those or from_the_recipe or many_draws or coverage_on_two_thousand or family_wise
+SLOW_SUBSET := kill or the_peak or demo or walk or splits or ready_grid or plain_counting or every_preset or fast_gradients or hundred or test_ten_thousand_rows or who_else or (raises_no_flag and 0031) or passes_are_those or from_the_recipe or many_draws or coverage_on_two_thousand or family_wise
 
 # The interpreter's version, e.g. 3.11, and the constraints of that version where there are any.
 VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
