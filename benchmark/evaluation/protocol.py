@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...models.splits import N_SPLITS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -67,8 +69,10 @@ class Protocol:
 
 #: SYSU-MM01's cameras: 3 sees the place that 2 sees, so a query of the one never meets an image of the other.
 _SYSU_HIDDEN = frozenset({(3, 2)})
+
+
 #: Repetitions of every protocol that draws or splits.
-_TRIALS = 10
+_TRIALS = N_SPLITS
 
 
 def _sysu(name: str, shots: int) -> Protocol:

@@ -157,8 +157,8 @@ def score(ranking: Ranking) -> tuple[QueryScores, RankingScores]:
     """
     if ranking.n_query_valid == 0:
         raise UserError(
-            f"nothing to score: no query of {ranking.n_query} has a gallery image of its identity under another camera "
-            f"among {ranking.n_gallery}; check the identities and cameras of both sides"
+            f"nothing to score: no query of {ranking.n_query} has a gallery image of its identity that the protocol "
+            f"lets it meet, among {ranking.n_gallery}; check the identities and cameras of both sides"
         )
     expected = values_of(ranking)
     queries = QueryScores(

@@ -96,6 +96,8 @@ class Groups:
     ) -> None:
         """Each split with its own model and people; a cell's row waits for the last one."""
         splits = Splits(whole=store, n_splits=n_splits)
+        if any(cell.cell_id in self.keeping for cell in cells):
+            self.reporter.note("No images are kept of cells that run split by split, each with a model of its own.")
 
         def fail_whole(cell: Cell, reason: str, trace: str) -> None:
             parent = splits.parents[cell.cell_id]

@@ -42,16 +42,6 @@ def as_named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _with_number(value: Any) -> Any:
-    """A data set whose split may be named by a variable: `trial: "${TRIAL}"` is a word when it is expanded."""
-    trial = value.get("trial") if isinstance(value, dict) else None
-    return {**value, "trial": int(trial)} if isinstance(trial, str) and trial.isdecimal() else value
-
-
-#: The training images of a recipe.
-TrainingData = Annotated[Dataset, BeforeValidator(_with_number)]
-
-
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -165,7 +155,7 @@ class RecipeFile(_Section):
     weights: str | None = None
     metric: Metric = "cosine"
     input_size: Annotated[tuple[_Side, _Side], Field(strict=False)] | None = None
-    data: TrainingData
+    data: Dataset
     seed: Seed = 0
     epochs: Count
     batch: BatchSection = BatchSection()

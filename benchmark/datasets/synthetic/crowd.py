@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from .... import UserError
 from ....models.base import MODALITIES
 from ....models.registry import unknown
-from ...evaluation import PROTOCOLS, Protocol, Trial, drawn_trials
+from ...evaluation import PROTOCOLS
 from ...progress import Reporter, staged
 from ...store.files import file_system_errors
+from ..assembly import assembled, trials_of_halves
 from ..cache import cache_folder
 from ..retrieval import SIDE_NAMES, Images, RetrievalSet
 from .infrared import INFRARED_VERSION, picture_infrared
@@ -129,15 +130,9 @@ def read_synthetic(label: str, *, reporter: Reporter, **who: Any) -> RetrievalSe
     query, gallery = (
         _images(shown for shown in pictures if shown.path.startswith(f"{FOLDERS[side]}/")) for side in SIDE_NAMES
     )
-    return RetrievalSet(
-        label=label,
-        format="synthetic",
-        root=root,
-        query=query,
-        gallery=gallery,
-        protocol=PROTOCOLS[crowd.protocol],
-        trials=_trials(PROTOCOLS[crowd.protocol], query, gallery),
-    )
+    rules = PROTOCOLS[crowd.protocol]
+    halves = trials_of_halves(query, gallery, rules.n_trials) if rules.has_splits else None
+    return assembled(label, "synthetic", root, query, gallery, protocol=crowd.protocol, trials=halves)
 
 
 def read_training_synthetic(label: str, *, reporter: Reporter, **who: Any) -> tuple[Path, Images]:
@@ -153,38 +148,11 @@ def read_training_synthetic(label: str, *, reporter: Reporter, **who: Any) -> tu
     return _drawn("train", label, named, pictures, reporter), _images(pictures)
 
 
-def training_folder(label: str, *, reporter: Reporter, **who: Any) -> Path:
-    """The folder that holds `bounding_box_train` with the training people of a `Crowd`."""
-    return read_training_synthetic(label, reporter=reporter, **who)[0]
-
-
 def _images(pictures: Iterable[Picture]) -> Images:
     shown = sorted(pictures, key=lambda one: one.path)
     columns = [(one.identity, one.camera, MODALITIES.index(one.modality)) for one in shown]
     identities, cameras, modalities = np.array(columns, dtype=np.int64).T
     return Images(paths=tuple(one.path for one in shown), identities=identities, cameras=cameras, modalities=modalities)
-
-
-def _trials(protocol: Protocol, query: Images, gallery: Images) -> tuple[Trial, ...]:
-    """What the protocol draws, or ten halves of the people; none where there is one trial, of everything."""
-    if protocol.drawn:
-        return drawn_trials(protocol, (query.labels, query.paths), (gallery.labels, gallery.paths))
-    if not protocol.has_splits:
-        return ()
-    people = np.unique(query.identities).tolist()
-    tested = [
-        random.Random(trial).sample(people, len(people) // 2)  # noqa: S311 (a stream that is the same everywhere)
-        for trial in range(protocol.n_trials)
-    ]
-    return tuple(
-        Trial(
-            **{
-                name: np.flatnonzero(np.isin(side.identities, half))
-                for name, side in (("query", query), ("gallery", gallery))
-            }
-        )
-        for half in tested
-    )
 
 
 def _drawn(kind: str, label: str, crowd: Crowd, pictures: Sequence[Picture], reporter: Reporter) -> Path:

@@ -52,14 +52,17 @@ _LLCM = Site(cameras={"visible": (1, 2, 3, 4), "infrared": (1, 2, 4)}, shots=3)
 _PAIR: Mapping[Modality, tuple[int, ...]] = {"visible": (1, 2)}
 _FROM_1_TO_2: Mapping[SideName, tuple[int, ...]] = {"query": (1,), "gallery": (2,)}
 
+#: A multi-shot trial draws ten images of a person by a camera: of fewer than eleven all trials would be one.
+_MORE_THAN_DRAWN = 12
+
 #: By the name of the protocol.
 SITES: Mapping[str, Site] = {
     "market": Site(distractors=96),
     "cuhk03-np": Site(distractors=0),
     "sysu-all": Site(cameras=_SYSU, shots=3),
-    "sysu-all-multi-shot": Site(cameras=_SYSU, shots=3),
+    "sysu-all-multi-shot": Site(cameras=_SYSU, shots=_MORE_THAN_DRAWN),
     "sysu-indoor": Site(cameras=_SYSU, sides=_INDOOR, shots=3),
-    "sysu-indoor-multi-shot": Site(cameras=_SYSU, sides=_INDOOR, shots=3),
+    "sysu-indoor-multi-shot": Site(cameras=_SYSU, sides=_INDOOR, shots=_MORE_THAN_DRAWN),
     "regdb-v2t": _REGDB,
     "regdb-t2v": _REGDB,
     "llcm-v2i": _LLCM,

@@ -20,7 +20,7 @@ from robustreid.benchmark.datasets.manifest import read_manifest
 from robustreid.benchmark.datasets.retrieval import RetrievalSet
 from robustreid.benchmark.datasets.synthetic import crowd, scene, sites
 from robustreid.benchmark.datasets.synthetic.canvas import Canvas
-from robustreid.benchmark.datasets.synthetic.crowd import Crowd, bitmap, training_folder
+from robustreid.benchmark.datasets.synthetic.crowd import Crowd, bitmap, read_training_synthetic
 from robustreid.benchmark.datasets.synthetic.scene import HEIGHT, WIDTH, picture
 from robustreid.benchmark.datasets.synthetic.wardrobe import GROUP, dress
 from robustreid.benchmark.evaluation import rank, score
@@ -129,7 +129,7 @@ def test_splits_have_the_sizes_asked_for(cache: Path) -> None:
     assert (len(data.query), len(data.gallery)) == (15, 34)
     assert sorted(set(data.gallery.identities.tolist())) == [0, 1, 2, 3, 4, 5]
     assert sorted(set(data.query.cameras.tolist())) == [1, 2, 3]
-    folder = training_folder("x", reporter=Silent(), identities=3, cameras=2, shots=2)
+    folder, _ = read_training_synthetic("x", reporter=Silent(), identities=3, cameras=2, shots=2)
     assert len(list((folder / "bounding_box_train").iterdir())) == 12
     assert {path.name for path in folder.iterdir()} == {"bounding_box_train"}
 
